@@ -1,0 +1,1 @@
+"""The searchable index: schema, store, query, search, export."""

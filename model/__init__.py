@@ -1,0 +1,1 @@
+"""Networks and measurements: trackers, captioners, embedders. Knows nothing of files, queues or the index."""

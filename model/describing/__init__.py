@@ -1,0 +1,1 @@
+"""Captioners, and the seam they share."""

@@ -1,0 +1,60 @@
+"""The captioner seam: pictures of one object over time in, a sentence out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tubelet.model.frame import Image
+from tubelet.model.masks import Mask
+from tubelet.records import Attributes, Box, Motion
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectView:
+    """One decoded look at an object.
+
+    `image` is (h, w, 3) RGB, the part `crop` of the upright source frame; `mask` is (h, w), True on the
+    object. `scene` is the whole frame, small (h', w', 3), or None when it was not kept.
+    """
+
+    time_s: float
+    image: Image
+    mask: Mask
+    crop: Box
+    scene: Image | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeRequest:
+    """One object over one moment: a few views in time order, and what was measured about it."""
+
+    views: tuple[ObjectView, ...]
+    attributes: Attributes
+    motion: Motion
+    question: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A sentence about an object, how sure the captioner is (0..1), and the object's vector (may be empty)."""
+
+    text: str
+    confidence: float
+    object_vector: tuple[float, ...] = ()
+
+
+class Captioner(Protocol):
+    """Describes many objects in one call. The answer to a request never depends on its neighbours."""
+
+    @property
+    def name(self) -> str:
+        """`name@version`, written into every row."""
+
+    @property
+    def answers_questions(self) -> bool:
+        """Whether a request may carry a question."""
+
+    def describe(self, requests: Sequence[DescribeRequest]) -> list[Description]:
+        """One description for each request, in order."""

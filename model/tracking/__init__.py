@@ -1,0 +1,1 @@
+"""Trackers, and the seam they share."""

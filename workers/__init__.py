@@ -1,0 +1,1 @@
+"""The stages of a video: read, chunk, track, join, describe, write."""
