@@ -124,7 +124,7 @@ def _read_network(folder: Path) -> _Network:
         tokenizer.enable_truncation(max_length=_MAX_TOKENS)
         weights = load_file(folder / "model.safetensors")
         weights.pop("embeddings.position_ids", None)  # a constant that older checkpoints stored
-        model = BertModel(BertConfig.from_pretrained(folder, local_files_only=True))
+        model: Module = BertModel(BertConfig.from_pretrained(folder, local_files_only=True))
         model.load_state_dict(weights, strict=True)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelError(
