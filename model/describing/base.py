@@ -53,6 +53,10 @@ class Captioner(Protocol):
         """`name@version`, written into every row."""
 
     @property
+    def object_dimensions(self) -> int:
+        """Length of the object vectors it gives; 0 for none."""
+
+    @property
     def answers_questions(self) -> bool:
         """Whether a request may carry a question."""
 
