@@ -1,0 +1,86 @@
+"""How a picture's exposure differs from a reference picture of the same scene.
+
+Cameras change gain and white balance when something bright or dark enters. Every comparison with a
+background is made after the background was brought to the exposure of the picture at hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tubelet.model.frame import Image
+
+FloatImage = NDArray[np.float32]
+
+_NUM_SAMPLES_A_SIDE = 80
+_NUM_FIT_ROUNDS = 5
+_MIN_GAIN, _MAX_GAIN = 0.05, 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """picture = gain * reference + offset, a channel each; `level` is the reference's typical value there.
+
+    `level` says where the fit was anchored: the further a pixel's brightness lies from it, the less the
+    fit is to be trusted there, since a camera's tone curve is only a line near its anchor.
+    """
+
+    gain: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    level: NDArray[np.float32]
+
+    def apply(self, reference: FloatImage) -> FloatImage:
+        """The reference as this exposure would show it, clipped to 0..255."""
+        shown: FloatImage = np.clip(reference * self.gain + self.offset, 0.0, 255.0)
+        return shown
+
+    def remove(self, picture: Image | FloatImage) -> FloatImage:
+        """The picture as the reference's exposure would show it, clipped to 0..255."""
+        restored: FloatImage = np.clip((picture - self.offset) / self.gain, 0.0, 255.0).astype(np.float32)
+        return restored
+
+    def doubt(self, reference: FloatImage) -> FloatImage:
+        """By how much, (height, width) in grey levels, `apply` may be wrong at each pixel."""
+        change = np.abs(1.0 - self.gain)
+        if float(change.max()) < 0.01:
+            return np.zeros(reference.shape[:2], np.float32)
+        distance = np.abs(reference - self.level) * (change * self.gain)
+        worst: FloatImage = distance.max(axis=2)
+        return worst
+
+
+def _shrink(picture: Image | FloatImage) -> Image | FloatImage:
+    """Average a picture down to a few thousand samples, which also forgives small shakes."""
+    height, width = picture.shape[:2]
+    size = min(width, _NUM_SAMPLES_A_SIDE), min(height, _NUM_SAMPLES_A_SIDE)
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def fit_exposure(picture: Image | FloatImage, reference: FloatImage) -> Exposure:
+    """Fit gain and offset a channel so that most of `picture` looks like `reference`.
+
+    Iteratively reweighted least squares with Tukey's weights from a median start: objects that cover less
+    than about half of the picture do not pull the fit. The offset is damped, since on a scene of one
+    brightness gain and offset cannot be told apart.
+    """
+    seen = _shrink(picture).reshape(-1, 3).astype(np.float64)
+    known = _shrink(reference).reshape(-1, 3).astype(np.float64)
+    gain = np.median((seen + 1.0) / (known + 1.0), axis=0)
+    offset = np.zeros(3)
+    weight = np.ones_like(seen)
+    for _ in range(_NUM_FIT_ROUNDS):
+        error = np.abs(seen - gain * known - offset)
+        spread = np.maximum(1.5, 1.4826 * np.median(error, axis=0))
+        weight = np.square(np.clip(1.0 - np.square(error / (4.0 * spread)), 0.0, 1.0))
+        total = weight.sum(axis=0) + 1e-9
+        sum_x, sum_xx = (weight * known).sum(axis=0), (weight * known * known).sum(axis=0) + 1.0
+        sum_y, sum_xy = (weight * seen).sum(axis=0), (weight * known * seen).sum(axis=0) + gain
+        damped = total + 0.02 * len(seen)
+        offset = (sum_y * sum_xx - sum_xy * sum_x) / (damped * sum_xx - sum_x * sum_x)
+        gain = np.clip((sum_xy - offset * sum_x) / sum_xx, _MIN_GAIN, _MAX_GAIN)
+    level = (weight * known).sum(axis=0) / (weight.sum(axis=0) + 1e-9)
+    return Exposure(gain.astype(np.float32), offset.astype(np.float32), level.astype(np.float32))
