@@ -63,9 +63,7 @@ class UnknownNameError(InputError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = ", ".join(sorted(known)) or "none"
-        super().__init__(
-            f"Unknown {kind} {name!r}", expected=f"one of: {names}", do=f"choose a known {kind}"
-        )
+        super().__init__(f"Unknown {kind} {name!r}", expected=f"one of: {names}", do=f"choose a known {kind}")
 
 
 class QueryError(InputError):

@@ -8,14 +8,14 @@ holds a tensor or a raw mask. Records check themselves when they are made.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 Side = Literal["left", "right", "top", "bottom"]
 Turn = Literal["left", "right", "u", "none"]
-Heading = Literal[
-    "right", "up-right", "up", "up-left", "left", "down-left", "down", "down-right", "none"
-]
+Heading = Literal["right", "up-right", "up", "up-left", "left", "down-left", "down", "down-right", "none"]
 
 
 class Box(NamedTuple):
@@ -181,7 +181,7 @@ class Tracklet:
 
     def __post_init__(self) -> None:
         times = [observation.time_s for observation in self.observations]
-        if not times or any(a >= b for a, b in zip(times, times[1:], strict=False)):
+        if not times or any(a >= b for a, b in pairwise(times)):
             raise ValueError(f"tracklet {self.tracklet_id} needs observations in rising time order")
 
     @property
@@ -329,3 +329,41 @@ class Hit:
     box: Box
     why: tuple[str, ...]
     thumbnail: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """A search's answer: the sentence, what was understood of it, and the hits, best first."""
+
+    query: str
+    parsed: Mapping[str, Any]
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoReport:
+    """What became of one source of a batch. `reason` says why it was skipped or failed."""
+
+    uri: str
+    state: Literal["indexed", "skipped", "failed"]
+    video_id: str = ""
+    duration_s: float = 0.0
+    num_objects: int = 0
+    num_moments: int = 0
+    warnings: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What became of every source of a batch, in the order they ended."""
+
+    videos: tuple[VideoReport, ...]
+
+    @property
+    def failed(self) -> tuple[VideoReport, ...]:
+        return tuple(video for video in self.videos if video.state == "failed")
+
+    def count(self, state: Literal["indexed", "skipped", "failed"]) -> int:
+        """How many sources ended in `state`."""
+        return sum(video.state == state for video in self.videos)

@@ -1,0 +1,56 @@
+"""`tubelet info`: what the index holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from rich.table import Table
+
+from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time, notices, print_json
+from tubelet.orchestration.ledger import SqliteLedger
+from tubelet.orchestration.unit import open_index
+from tubelet.settings import load_settings
+
+
+@app.command("info")
+def info_command(as_json: AsJson = False, home: Home = None, config: Config = None) -> None:
+    """List the videos of the index, with their warnings, and those that failed."""
+    settings = load_settings({"home": home}, config=config)
+    index = open_index(settings, create=False)
+    videos = list(index.list_videos())
+    failed = [
+        entry
+        for entry in SqliteLedger(settings.home / "ledger.sqlite").list_videos()
+        if entry.state == "failed"
+    ]
+    counts = index.count_rows()
+    if as_json:
+        print_json(
+            {
+                "home": str(settings.home),
+                "index": settings.index_location,
+                "counts": counts,
+                "videos": [asdict(video) for video in videos],
+                "failed": [{"uri": entry.uri, "error": entry.error} for entry in failed],
+            }
+        )
+        return
+    table = Table(title=f"Index {settings.index_location}", title_justify="left")
+    for column in ("video", "id", "length", "size", "codec", "rate"):
+        table.add_column(column, no_wrap=column == "id")
+    for video in videos:
+        table.add_row(
+            video.uri,
+            video.video_id,
+            format_time(video.duration_s),
+            f"{video.width}x{video.height}",
+            video.codec,
+            f"{video.frame_rate:.2f}{' variable' if video.variable_frame_rate else ''}",
+        )
+    console.print(table)
+    console.print(", ".join(f"{number} {name}" for name, number in counts.items()), highlight=False)
+    for video in videos:
+        for warning in video.warnings:
+            notices.print(f"[yellow]warning[/] {video.uri}: {warning}", highlight=False)
+    for entry in failed:
+        notices.print(f"[bold red]failed[/] {entry.uri}: {entry.error}", highlight=False)

@@ -1,0 +1,71 @@
+"""What the pipeline itself costs: everything but decoding and models.
+
+Planning, tracking with a tracker that does nothing, keeping pictures, joining, describing without a model
+and committing run in this process; decoding runs in its own. So this process's CPU seconds are the cost.
+
+    python benchmarks/pipeline_cost.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from machine import make_video, print_table
+
+from tubelet.orchestration.plan import plan_video
+from tubelet.orchestration.unit import Unit, run_unit
+from tubelet.settings import Settings
+from tubelet.workers.s3 import S3Options
+from tubelet.workers.source import find_source
+
+
+def measure(path: Path, tracker: str, home: Path) -> tuple[float, float, int]:
+    """CPU seconds of this process, seconds of video, moments written."""
+    settings = Settings(
+        home=home,
+        tracker=f"noop_models:{tracker}",
+        captioner="noop_models:make_captioner",
+        embedder="noop_models:make_embedder",
+    )
+    started = time.process_time()
+    plan = plan_video(find_source(str(path), s3=S3Options()), path, settings)
+    for chunk in plan.chunks:
+        run_unit(Unit("chunk", plan.video, (chunk,), str(path), settings))
+    report = run_unit(Unit("video", plan.video, plan.chunks, str(path), settings))
+    return time.process_time() - started, plan.video.duration_s, report.num_moments
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=180, help="length of the 1080p30 file that is indexed")
+    seconds = parser.parse_args().seconds
+    with tempfile.TemporaryDirectory(prefix="tubelet-bench-") as folder:
+        path = make_video(Path(folder) / "video.mp4", seconds=seconds)
+        rows = []
+        measure(path, "make_empty_tracker", Path(folder) / "warm-up")
+        for tracker, what in (
+            ("make_empty_tracker", "no objects"),
+            ("make_busy_tracker", "4 objects all the time"),
+        ):
+            cost_s, length_s, num_moments = measure(path, tracker, Path(folder) / tracker)
+            rows.append(
+                [
+                    what,
+                    f"{length_s:.0f} s",
+                    str(num_moments),
+                    f"{cost_s:.2f} s",
+                    f"{100 * cost_s / length_s:.2f} %",
+                ]
+            )
+    print_table(
+        "Pipeline's own cost, 1080p30 H.264 (goal: under 5 % of real time)",
+        ["scene", "video", "moments", "own CPU time", "of real time"],
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    main()

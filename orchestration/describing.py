@@ -1,0 +1,77 @@
+"""Describing one region of one video, on demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tubelet.errors import InputError
+from tubelet.model.describing.attributes import measure_attributes
+from tubelet.model.describing.base import DescribeRequest
+from tubelet.model.trajectory import measure_motion
+from tubelet.orchestration.unit import make_captioner
+from tubelet.records import Attributes, Box, Observation
+from tubelet.settings import Settings
+from tubelet.workers.evidence import cut_view, decode_view
+from tubelet.workers.frames import Frames
+from tubelet.workers.probe import probe_video
+from tubelet.workers.s3 import S3Options
+from tubelet.workers.source import find_source, localise
+
+
+@dataclass(frozen=True, slots=True)
+class RegionAnswer:
+    """What the captioner said of a region, and what was measured on it."""
+
+    uri: str
+    time_s: float
+    box: Box
+    text: str
+    confidence: float
+    attributes: Attributes
+    captioner: str
+
+
+def describe_region(
+    address: str, box: Box, at_s: float, *, question: str | None, settings: Settings, folder: Path
+) -> RegionAnswer:
+    """Describe what is inside `box` (source pixels) at `at_s` seconds; copies of remote files go to `folder`.
+
+    Raises SourceError for a video that cannot be used, InputError for a time or box outside it, or for a
+    question that the captioner does not take.
+    """
+    s3 = S3Options(endpoint_url=settings.s3_endpoint_url or None, region=settings.s3_region or None)
+    source = find_source(address, s3=s3)
+    with localise(source, folder, s3=s3) as path:
+        video = probe_video(path, source, timeout_s=settings.decode_timeout_s)
+        if at_s >= video.duration_s:
+            raise InputError(
+                f"--at is {at_s} s and the video ends at {video.duration_s:.2f} s",
+                expected="a time inside the video",
+                do="choose an earlier time",
+            )
+        with Frames(
+            path,
+            video,
+            sample_fps=1000,
+            frame_size_px=settings.frame_size_px,
+            timeout_s=settings.decode_timeout_s,
+        ) as frames:
+            frame = next(iter(frames.read(at_s, video.duration_s)), None)
+    view = None if frame is None else cut_view(frame, Observation(frame.time_s, box, 1.0))
+    if frame is None or view is None:
+        raise InputError(
+            f"The box {tuple(box)} shows nothing of the {video.width} x {video.height} frame at {at_s} s",
+            expected="a box that overlaps the frame",
+            do="correct --box or --at",
+        )
+    decoded = decode_view(view)
+    attributes = measure_attributes([decoded], mean_area_share=box.area / (video.width * video.height))
+    motion = measure_motion(
+        [Observation(frame.time_s, box, 1.0)], [], frame_width=video.width, frame_height=video.height
+    )
+    captioner = make_captioner(settings.captioner_name)
+    description = captioner.describe([DescribeRequest((decoded,), attributes, motion, question)])[0]
+    return RegionAnswer(
+        source.uri, frame.time_s, box, description.text, description.confidence, attributes, captioner.name
+    )

@@ -1,0 +1,199 @@
+"""One unit of work, and how it is run: the same on every executor.
+
+A chunk unit leaves a chunk result in the work store; a video unit joins, describes and commits a video
+whose chunks are all there. Running a unit that is already done does nothing, so every rerun is a resume.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from tubelet.errors import StoreError
+from tubelet.index.store import IndexStore
+from tubelet.model.describing.base import Captioner
+from tubelet.model.embedding import TextEmbedder
+from tubelet.model.registry import CAPTIONERS, EMBEDDERS, TRACKERS
+from tubelet.model.tracking.base import Tracker
+from tubelet.orchestration.work_store import WorkStore
+from tubelet.records import CameraStep, Chunk, ModelNames, Tracklet, Tubelet, Video, View
+from tubelet.settings import Settings
+from tubelet.workers.chunk_result import (
+    read_chunk_result,
+    read_tracker_name,
+    read_views,
+    write_chunk_result,
+)
+from tubelet.workers.describe import DescribedObject, describe_tubelets, with_warnings
+from tubelet.workers.frames import Frames
+from tubelet.workers.join import join_tracklets
+from tubelet.workers.track import track_chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What to do: track one chunk, or finish a video of which `chunks` are all done.
+
+    `path` is the local file of the video; finishing does not need it.
+    """
+
+    kind: Literal["chunk", "video"]
+    video: Video
+    chunks: tuple[Chunk, ...]
+    path: str
+    settings: Settings
+
+    @property
+    def unit_id(self) -> str:
+        return self.chunks[0].chunk_id if self.kind == "chunk" else self.video.video_id
+
+    @property
+    def span_s(self) -> float:
+        """Seconds of video that the unit answers for; finishing answers for none."""
+        return self.chunks[0].end_s - self.chunks[0].start_s if self.kind == "chunk" else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class UnitReport:
+    """What a unit did."""
+
+    unit_id: str
+    seconds: float
+    num_objects: int = 0
+    num_moments: int = 0
+    warnings: tuple[str, ...] = ()
+    resumed: bool = False
+
+
+def run_unit(unit: Unit, report_second: Callable[[float], None] = lambda _: None) -> UnitReport:
+    """Do a unit, or find that it is done. `report_second` hears how far into its span a chunk is."""
+    started = time.monotonic()
+    if unit.kind == "chunk":
+        return _run_chunk(unit, started, report_second)
+    return _run_video(unit, started)
+
+
+def open_index(settings: Settings, *, create: bool = True) -> IndexStore:
+    """The index of these settings, with vectors of the sizes that its models give."""
+    return IndexStore.open(
+        settings.index_location,
+        text_dimensions=make_embedder(settings.embedder_name).num_dimensions,
+        object_dimensions=make_captioner(settings.captioner_name).object_dimensions,
+        create=create,
+    )
+
+
+@lru_cache(maxsize=1)
+def make_tracker(name: str) -> Tracker:
+    return TRACKERS.make(name)
+
+
+@lru_cache(maxsize=1)
+def make_captioner(name: str) -> Captioner:
+    return CAPTIONERS.make(name)
+
+
+@lru_cache(maxsize=1)
+def make_embedder(name: str) -> TextEmbedder:
+    return EMBEDDERS.make(name)
+
+
+def _run_chunk(unit: Unit, started: float, report_second: Callable[[float], None]) -> UnitReport:
+    settings, chunk = unit.settings, unit.chunks[0]
+    tracker = make_tracker(settings.tracker_name)
+    path = WorkStore(settings.home).chunk_path(unit.video, chunk, settings.options_digest)
+    with suppress(StoreError):
+        if path.exists() and read_tracker_name(path) == tracker.name:
+            return UnitReport(unit.unit_id, time.monotonic() - started, resumed=True)
+    with Frames(
+        Path(unit.path),
+        unit.video,
+        sample_fps=settings.sample_fps,
+        frame_size_px=settings.frame_size_px,
+        timeout_s=settings.decode_timeout_s,
+    ) as frames:
+        result, views = track_chunk(
+            frames,
+            unit.video,
+            chunk,
+            tracker,
+            report_frame=lambda time_s: report_second(
+                min(max(time_s - chunk.start_s, 0.0), chunk.end_s - chunk.start_s)
+            ),
+        )
+    write_chunk_result(path, result, views)
+    return UnitReport(unit.unit_id, time.monotonic() - started, num_objects=len(result.tracklets))
+
+
+def _run_video(unit: Unit, started: float) -> UnitReport:
+    settings = unit.settings
+    work = WorkStore(settings.home)
+    paths = [work.chunk_path(unit.video, chunk, settings.options_digest) for chunk in unit.chunks]
+    gathered = _Gathered(paths)
+    tubelets = join_tracklets(unit.video.video_id, gathered.read_in_order())
+    captioner, embedder = make_captioner(settings.captioner_name), make_embedder(settings.embedder_name)
+    described = list(
+        describe_tubelets(
+            unit.video,
+            tubelets,
+            gathered.camera,
+            gathered.views_of,
+            captioner,
+            embedder,
+            max_moment_s=settings.max_moment_s,
+        )
+    )
+    video = with_warnings(unit.video, gathered.warnings)
+    models = ModelNames(gathered.tracker, captioner.name, embedder.name)
+    _commit(open_index(settings), video, described, models)
+    return UnitReport(
+        unit.unit_id,
+        time.monotonic() - started,
+        num_objects=len(described),
+        num_moments=sum(len(item.moments) for item in described),
+        warnings=video.warnings,
+    )
+
+
+def _commit(
+    index: IndexStore, video: Video, described: Sequence[DescribedObject], models: ModelNames
+) -> None:
+    index.replace_video(
+        video,
+        [item.summary for item in described],
+        [moment for item in described for moment in item.moments],
+        models,
+    )
+
+
+class _Gathered:
+    """The chunk results of a video, read one after another; pictures only for the tubelet that asks."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._path_of: dict[str, Path] = {}
+        self.camera: list[CameraStep] = []
+        self.warnings: list[str] = []
+        self.tracker = ""
+
+    def read_in_order(self) -> Iterator[tuple[Chunk, tuple[Tracklet, ...]]]:
+        for path in self._paths:
+            result = read_chunk_result(path)
+            self.tracker = result.tracker
+            self.warnings += result.warnings
+            self.camera += [
+                step for step in result.camera if result.chunk.start_s <= step.time_s < result.chunk.end_s
+            ]
+            self._path_of.update({tracklet.tracklet_id: path for tracklet in result.tracklets})
+            yield result.chunk, result.tracklets
+
+    def views_of(self, tubelet: Tubelet) -> list[View]:
+        views: list[View] = []
+        for tracklet_id in tubelet.tracklet_ids:
+            views += read_views(self._path_of[tracklet_id], [tracklet_id])[tracklet_id]
+        return views

@@ -1,0 +1,192 @@
+"""One typed object for every setting, read once, from flags, environment and a TOML file.
+
+Precedence, strongest first: flags, `TUBELET_*` variables, the TOML file (`--config`, `TUBELET_CONFIG`, or
+`tubelet.toml` in the home folder), defaults. Unknown names are refused wherever they come from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tubelet.errors import SettingsError, UnknownNameError
+
+ENVIRONMENT_PREFIX = "TUBELET_"
+CONFIG_VARIABLE = "TUBELET_CONFIG"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A whole set of models under one name."""
+
+    tracker: str
+    captioner: str
+    embedder: str
+    about: str
+
+
+PROFILES: Mapping[str, Profile] = {
+    "bundled": Profile("motion", "attributes", "minilm", "CPU, nothing to download"),
+}
+
+
+class Settings(BaseModel):
+    """Every setting, checked. Fields left empty take the profile's choice."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    home: Path = Field(
+        default_factory=lambda: Path.home() / ".tubelet",
+        description="Folder of the index, the work store and the ledger.",
+    )
+    profile: str = Field("bundled", description="A named set of tracker, captioner and embedder.")
+    tracker: str = Field("", description="Tracker name, or package.module:factory. Empty: the profile's.")
+    captioner: str = Field("", description="Captioner name, or package.module:factory. Empty: the profile's.")
+    embedder: str = Field("", description="Text embedder name. Empty: the profile's.")
+    sample_fps: float = Field(6.0, gt=0, le=120, description="Frames looked at in a second of video.")
+    frame_size_px: int = Field(
+        768, ge=64, le=8192, description="Longest side of the frames that are tracked."
+    )
+    chunk_s: float = Field(60.0, ge=1, le=3600, description="Length of a chunk in seconds.")
+    margin_s: float = Field(4.0, ge=0, le=60, description="Overlap of a chunk with each neighbour.")
+    max_moment_s: float = Field(10.0, ge=1, le=600, description="A moment is never longer.")
+    workers: int = Field(0, ge=0, le=1024, description="Worker processes; 0 chooses by the cores.")
+    max_attempts: int = Field(3, ge=1, le=100, description="Tries for a unit whose process died.")
+    decode_timeout_s: float = Field(60.0, gt=0, description="The decoder is stopped when silent for longer.")
+    keep_chunks: bool = Field(False, description="Keep chunk results after the video is committed.")
+    index_uri: str = Field("", description="Folder or s3:// address of the index. Empty: HOME/index.")
+    s3_endpoint_url: str = Field("", description="S3 endpoint when it is not Amazon's.")
+    s3_region: str = Field("", description="S3 region. Empty: boto3's own choice.")
+
+    @field_validator("home")
+    @classmethod
+    def _expand_home(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("profile")
+    @classmethod
+    def _check_profile(cls, profile: str) -> str:
+        if profile not in PROFILES:
+            raise UnknownNameError("profile", profile, PROFILES)
+        return profile
+
+    @property
+    def tracker_name(self) -> str:
+        return self.tracker or PROFILES[self.profile].tracker
+
+    @property
+    def captioner_name(self) -> str:
+        return self.captioner or PROFILES[self.profile].captioner
+
+    @property
+    def embedder_name(self) -> str:
+        return self.embedder or PROFILES[self.profile].embedder
+
+    @property
+    def index_location(self) -> str:
+        return self.index_uri or str(self.home / "index")
+
+    @property
+    def num_workers(self) -> int:
+        """Worker processes to start; each has a decoder process beside it, hence half the cores."""
+        return self.workers or max(1, len(os.sched_getaffinity(0)) // 2)
+
+    @property
+    def options_digest(self) -> str:
+        """Names every setting that changes what the rows of a video say."""
+        options = {
+            "tracker": self.tracker_name,
+            "captioner": self.captioner_name,
+            "embedder": self.embedder_name,
+            "sample_fps": self.sample_fps,
+            "frame_size_px": self.frame_size_px,
+            "chunk_s": self.chunk_s,
+            "margin_s": self.margin_s,
+            "max_moment_s": self.max_moment_s,
+        }
+        return hashlib.blake2b(json.dumps(options, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    config: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Merge the sources and check the result. Flags that are None count as not given.
+
+    Raises SettingsError for an unknown name, a bad value or an unreadable file, naming where it came from.
+    """
+    environment = os.environ if environment is None else environment
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+
+    from_environment = {
+        variable.removeprefix(ENVIRONMENT_PREFIX).lower(): value
+        for variable, value in environment.items()
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable != CONFIG_VARIABLE
+    }
+    home = Path(given.get("home") or from_environment.get("home") or Path.home() / ".tubelet").expanduser()
+    file = config or (Path(environment[CONFIG_VARIABLE]) if CONFIG_VARIABLE in environment else None)
+    for values, source in (
+        (
+            _read_toml(file or home / "tubelet.toml", required=file is not None),
+            f"{file or home / 'tubelet.toml'}",
+        ),
+        (from_environment, "environment"),
+        (given, "flag"),
+    ):
+        for name, value in values.items():
+            merged[name] = value
+            origin[name] = (
+                f"{ENVIRONMENT_PREFIX}{name.upper()}" if source == "environment" else f"{source}: {name}"
+            )
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        raise _explain(error, origin) from None
+
+
+def _read_toml(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        if not required:
+            return {}
+        raise SettingsError(
+            f"There is no settings file {path}",
+            expected="a TOML file",
+            do="correct the path, or leave it out",
+        ) from None
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(
+            f"The settings file {path} cannot be read: {error}", expected="a TOML file", do="correct the file"
+        ) from None
+
+
+def _explain(error: ValidationError, origin: Mapping[str, str]) -> SettingsError:
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else "settings"
+    where = origin.get(name, name)
+    if first["type"] == "extra_forbidden":
+        return SettingsError(
+            f"Unknown setting {where}",
+            expected="one of: " + ", ".join(sorted(Settings.model_fields)),
+            do="correct or remove it",
+        )
+    about = Settings.model_fields[name].description if name in Settings.model_fields else ""
+    return SettingsError(
+        f"{where} is {first['input']!r}: {first['msg']}",
+        expected=about or "a valid value",
+        do=f"correct {where}",
+    )

@@ -1,0 +1,29 @@
+"""What every test shares: a home of its own, no settings from outside, and where real clips lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Point all user state at a temporary folder, and forget settings of the machine."""
+    for variable in list(os.environ):
+        if variable.startswith(("TUBELET_", "AWS_")):
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("TUBELET_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session")
+def real_videos() -> Path:
+    """The folder of real clips beside the checkout; the test is skipped where there is none."""
+    folder = ROOT.parent / "shared" / "videos"
+    if not folder.is_dir():
+        pytest.skip(f"real clips are not at {folder}")
+    return folder

@@ -1,0 +1,230 @@
+"""The describing stage: tubelets and their pictures in, moments with captions, motion and vectors out.
+
+Moments are cut from the joined tubelet, never from a chunk, so each is described once and its borders
+follow the object's own motion. Requests of many objects go to the captioner in one call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import cv2
+import numpy as np
+
+from tubelet.model.describing.attributes import measure_attributes
+from tubelet.model.describing.base import Captioner, DescribeRequest, ObjectView
+from tubelet.model.embedding import TextEmbedder
+from tubelet.model.trajectory import measure_motion, split_moments
+from tubelet.records import (
+    Attributes,
+    CameraStep,
+    IndexedObject,
+    Moment,
+    Motion,
+    Observation,
+    PathPoint,
+    Tubelet,
+    Video,
+    View,
+)
+from tubelet.workers.evidence import decode_picture, decode_view, encode_picture
+
+MAX_VIEWS = 8
+OBJECTS_PER_BATCH = 16
+THUMBNAIL_MIN_SHARE = 0.12
+BOX_COLOUR_RGB = (255, 64, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedObject:
+    """One tubelet, ready for the index."""
+
+    summary: IndexedObject
+    moments: tuple[Moment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A moment before it has a caption."""
+
+    start: int
+    end: int
+    motion: Motion
+    attributes: Attributes
+    views: tuple[ObjectView, ...]
+    best: View
+
+
+def describe_tubelets(
+    video: Video,
+    tubelets: Iterable[Tubelet],
+    camera: Sequence[CameraStep],
+    views_of: Callable[[Tubelet], Sequence[View]],
+    captioner: Captioner,
+    embedder: TextEmbedder,
+    *,
+    max_moment_s: float,
+) -> Iterator[DescribedObject]:
+    """Describe tubelets in order, a few at a time, so that memory does not grow with the video.
+
+    A tubelet of which no view was kept (it never showed a pixel inside the frame) is left out.
+    """
+    remaining = iter(tubelets)
+    while batch := list(islice(remaining, OBJECTS_PER_BATCH)):
+        drafted = [
+            (tubelet, drafts)
+            for tubelet in batch
+            if (drafts := _draft_moments(video, tubelet, camera, views_of(tubelet), max_moment_s))
+        ]
+        requests = [
+            DescribeRequest(draft.views, draft.attributes, draft.motion)
+            for _, drafts in drafted
+            for draft in drafts
+        ]
+        descriptions = captioner.describe(requests)
+        vectors = embedder.embed([description.text for description in descriptions])
+        told = iter(zip(descriptions, vectors, strict=True))
+        for tubelet, drafts in drafted:
+            moments = []
+            for draft in drafts:
+                description, vector = next(told)
+                path = _make_path(tubelet.observations[draft.start : draft.end])
+                moments.append(
+                    Moment(
+                        moment_id=_moment_id(tubelet, draft.start),
+                        object_id=tubelet.object_id,
+                        video_id=video.video_id,
+                        uri=video.uri,
+                        start_s=path[0].t,
+                        end_s=path[-1].t,
+                        caption=description.text,
+                        attributes=draft.attributes,
+                        motion=draft.motion,
+                        path=path,
+                        mean_area=_mean_area(tubelet.observations[draft.start : draft.end]),
+                        score=_mean_score(tubelet.observations[draft.start : draft.end]),
+                        thumbnail=make_thumbnail(draft.best, video),
+                        text_vector=tuple(vector.tolist()),
+                        object_vector=description.object_vector,
+                    )
+                )
+            yield DescribedObject(_summarise(video, tubelet, camera, drafts), tuple(moments))
+
+
+def choose_views(views: Sequence[View], limit: int = MAX_VIEWS) -> list[View]:
+    """The best views of a moment, spread over it: one from each of `limit` equal stretches, in time order."""
+    if len(views) <= limit:
+        return list(views)
+    edges = np.linspace(views[0].time_s, views[-1].time_s, limit + 1)[1:-1]
+    stretches: dict[int, View] = {}
+    for view in views:
+        stretch = int(np.searchsorted(edges, view.time_s, side="right"))
+        if stretch not in stretches or view.quality > stretches[stretch].quality:
+            stretches[stretch] = view
+    return [stretches[stretch] for stretch in sorted(stretches)]
+
+
+def make_thumbnail(view: View, video: Video) -> bytes:
+    """A JPEG of the object with its box: in the whole scene where it is large enough, else close up."""
+    large = max(view.box.width / video.width, view.box.height / video.height) >= THUMBNAIL_MIN_SHARE
+    if view.scene and large:
+        picture, origin = decode_picture(view.scene), (0.0, 0.0)
+        scale_x, scale_y = picture.shape[1] / video.width, picture.shape[0] / video.height
+    else:
+        picture, origin = decode_picture(view.image), (view.crop.x0, view.crop.y0)
+        scale_x, scale_y = picture.shape[1] / view.crop.width, picture.shape[0] / view.crop.height
+    corners = [
+        (round((x - origin[0]) * scale_x), round((y - origin[1]) * scale_y))
+        for x, y in ((view.box.x0, view.box.y0), (view.box.x1, view.box.y1))
+    ]
+    cv2.rectangle(picture, corners[0], corners[1], BOX_COLOUR_RGB, 2, cv2.LINE_AA)
+    return encode_picture(picture)
+
+
+def _draft_moments(
+    video: Video,
+    tubelet: Tubelet,
+    camera: Sequence[CameraStep],
+    views: Sequence[View],
+    max_moment_s: float,
+) -> list[_Draft]:
+    if not views:
+        return []
+    size = {"frame_width": video.width, "frame_height": video.height}
+    observations = tubelet.observations
+    drafts = []
+    for start, end in split_moments(observations, camera, max_moment_s=max_moment_s, **size):
+        part = observations[start:end]
+        within = [view for view in views if part[0].time_s <= view.time_s <= part[-1].time_s]
+        middle_s = (part[0].time_s + part[-1].time_s) / 2
+        chosen = choose_views(within) or [min(views, key=lambda view: abs(view.time_s - middle_s))]
+        decoded = tuple(decode_view(view) for view in chosen)
+        area_share = _mean_area(part) / (video.width * video.height)
+        drafts.append(
+            _Draft(
+                start=start,
+                end=end,
+                motion=measure_motion(part, _during(camera, part), **size),
+                attributes=measure_attributes(decoded, mean_area_share=area_share),
+                views=decoded,
+                best=max(chosen, key=lambda view: view.quality),
+            )
+        )
+    return drafts
+
+
+def _summarise(
+    video: Video, tubelet: Tubelet, camera: Sequence[CameraStep], drafts: Sequence[_Draft]
+) -> IndexedObject:
+    observations = tubelet.observations
+    best = max((draft.best for draft in drafts), key=lambda view: view.quality)
+    views = sorted((view for draft in drafts for view in draft.views), key=lambda view: view.time_s)
+    step = max(1, len(views) // (2 * MAX_VIEWS))
+    return IndexedObject(
+        object_id=tubelet.object_id,
+        video_id=video.video_id,
+        uri=video.uri,
+        start_s=tubelet.start_s,
+        end_s=tubelet.end_s,
+        attributes=measure_attributes(
+            views[::step], mean_area_share=_mean_area(observations) / (video.width * video.height)
+        ),
+        motion=measure_motion(
+            observations,
+            _during(camera, observations),
+            frame_width=video.width,
+            frame_height=video.height,
+        ),
+        path=_make_path(observations),
+        score=_mean_score(observations),
+        thumbnail=make_thumbnail(best, video),
+    )
+
+
+def _during(camera: Sequence[CameraStep], part: Sequence[Observation]) -> list[CameraStep]:
+    return [step for step in camera if part[0].time_s <= step.time_s <= part[-1].time_s]
+
+
+def _make_path(part: Sequence[Observation]) -> tuple[PathPoint, ...]:
+    return tuple(PathPoint(round(item.time_s, 3), *(round(side, 1) for side in item.box)) for item in part)
+
+
+def _mean_area(part: Sequence[Observation]) -> float:
+    return float(np.mean([item.box.area for item in part]))
+
+
+def _mean_score(part: Sequence[Observation]) -> float:
+    return float(np.mean([item.score for item in part]))
+
+
+def _moment_id(tubelet: Tubelet, start: int) -> str:
+    words = f"{tubelet.object_id} {tubelet.observations[start].time_s:.3f}"
+    return "m" + hashlib.blake2b(words.encode(), digest_size=8).hexdigest()
+
+
+def with_warnings(video: Video, warnings: Iterable[str]) -> Video:
+    """The video with the warnings of its chunks added, each once, in order."""
+    return replace(video, warnings=tuple(dict.fromkeys((*video.warnings, *warnings))))
