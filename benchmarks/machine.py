@@ -21,8 +21,8 @@ def describe_machine() -> str:
             break
     memory_gb = psutil.virtual_memory().total / 2**30
     return (
-        f"{datetime.date.today().isoformat()}, {processor}, {len(psutil.Process().cpu_affinity() or [])} cores, "
-        f"{memory_gb:.0f} GB, Python {platform.python_version()}"
+        f"{datetime.date.today().isoformat()}, {processor}, {len(psutil.Process().cpu_affinity() or [])} cores,"
+        f" {memory_gb:.0f} GB, Python {platform.python_version()}"
     )
 
 

@@ -81,8 +81,10 @@ def main() -> None:
 def repeat_video(source: Path, path: Path, *, seconds: int) -> None:
     """Repeat a file without encoding it again."""
     subprocess.run(
-        ["ffmpeg", "-v", "error", "-y", "-stream_loop", "-1", "-i", str(source), "-t", str(seconds)]
-        + ["-an", "-c", "copy", str(path)],
+        [
+            *("ffmpeg", "-v", "error", "-y", "-stream_loop", "-1", "-i", str(source)),
+            *("-t", str(seconds), "-an", "-c", "copy", str(path)),
+        ],
         check=True,
     )
 
