@@ -1,0 +1,214 @@
+"""An object's path: boxes in, smooth positions and velocities out, camera motion removed.
+
+Shape suffixes: n samples of one object, 2 is (x, y) with y down, 4 is a box (x0, y0, x1, y1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tubelet.records import CameraStep, Observation
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+BORDER_SHARE = 0.01
+"""A box side this near to the frame's border (share of that frame side) counts as cut by it."""
+
+SMOOTHING_S = 0.5
+"""Half width of the smoothing window; it grows until it holds 2 samples on each side."""
+
+STILL_LENGTHS_PER_S = 0.15
+"""Slower than this is standing. A walker does about 1.4 own lengths a second, a sway 0.1."""
+
+_SURE = 3.0
+"""How many standard errors a speed must have to be believed."""
+
+_LEAST_JITTER = 0.001
+"""Share of the frame's diagonal that boxes are never trusted below (0.9 pixel at 768 x 432)."""
+
+_SAME_TIME_S = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothPath:
+    """Where an object was, in pixels of its first frame, as if the camera had stood still.
+
+    `points` (n, 2) begin at the first box's centre and follow the sides that the frame does not cut;
+    `velocities` (n, 2) are pixels a second; `moving` (n) is False where the speed is below
+    `STILL_LENGTHS_PER_S` or could come from the box's jitter alone. `length_px` is the object's own length,
+    `jitter_px` the standard deviation of its box's position around the path.
+    """
+
+    times: Array
+    points: Array
+    velocities: Array
+    moving: Flags
+    length_px: float
+    jitter_px: float
+
+    @property
+    def steps(self) -> Array:
+        """Displacement from each sample to the next while moving, zero while standing: (n - 1, 2)."""
+        both = self.moving[1:] & self.moving[:-1]
+        steps: Array = np.diff(self.points, axis=0) * both[:, None]
+        return steps
+
+    def measure_distance(self) -> Array:
+        """Pixels travelled while moving, up to each sample: (n)."""
+        steps = self.steps
+        return np.concatenate([[0.0], np.cumsum(np.hypot(steps[:, 0], steps[:, 1]))])
+
+    def cut(self, start: int, end: int) -> SmoothPath:
+        """The part from sample `start` to before `end`."""
+        return SmoothPath(
+            self.times[start:end],
+            self.points[start:end],
+            self.velocities[start:end],
+            self.moving[start:end],
+            self.length_px,
+            self.jitter_px,
+        )
+
+
+def smooth_path(
+    observations: Sequence[Observation],
+    camera: Sequence[CameraStep],
+    *,
+    frame_width: int,
+    frame_height: int,
+) -> SmoothPath:
+    """The path of one object's observations, which are in rising time order and not empty."""
+    times, boxes_n4 = unpack_boxes(observations)
+    cut_n4 = find_cut_sides(boxes_n4, frame_width, frame_height)
+    still = compose_camera(times, camera)
+    length_px = measure_length(boxes_n4, cut_n4, measure_zoom(still))
+    raw = follow_sides(boxes_n4, cut_n4, still)
+    points, velocities, error_per_px = _smooth(times, _drop_spikes(raw))
+    jitter_px = max(_measure_jitter(raw - points), _LEAST_JITTER * float(np.hypot(frame_width, frame_height)))
+    speed = np.hypot(velocities[:, 0], velocities[:, 1])
+    moving = speed > np.maximum(STILL_LENGTHS_PER_S * length_px, _SURE * jitter_px * error_per_px)
+    return SmoothPath(times, points, velocities, moving, length_px, jitter_px)
+
+
+def unpack_boxes(observations: Sequence[Observation]) -> tuple[Array, Array]:
+    """Times (n) and boxes (n, 4). Raises ValueError when there are none or times do not rise."""
+    times = np.array([observation.time_s for observation in observations], dtype=np.float64)
+    if len(times) == 0 or np.any(np.diff(times) <= 0):
+        raise ValueError("an object needs at least one observation, in rising time order")
+    return times, np.array([observation.box for observation in observations], dtype=np.float64)
+
+
+def find_cut_sides(boxes_n4: Array, frame_width: int, frame_height: int) -> Flags:
+    """Which sides (x0, y0, x1, y1) lie on the frame's border, where the true side cannot be seen: (n, 4)."""
+    margin_x, margin_y = BORDER_SHARE * frame_width, BORDER_SHARE * frame_height
+    x0, y0, x1, y1 = boxes_n4.T
+    return np.stack(
+        [x0 <= margin_x, y0 <= margin_y, x1 >= frame_width - margin_x, y1 >= frame_height - margin_y], axis=1
+    )
+
+
+def compose_camera(times: Array, camera: Sequence[CameraStep]) -> Array:
+    """For each sample, the map from its frame's pixels back to those of the first sample: (n, 3, 3).
+
+    Steps compose as G = M_k ... M_1 over first < step time <= sample time; the map is the inverse of G.
+    """
+    maps = np.empty((len(times), 3, 3))
+    total = np.eye(3)
+    steps = iter([step for step in camera if step.time_s > times[0] + _SAME_TIME_S])
+    step = next(steps, None)
+    for index, time_s in enumerate(times):
+        while step is not None and step.time_s <= time_s + _SAME_TIME_S:
+            a, b, c, d, e, f = step.matrix
+            total = np.array([[a, b, c], [d, e, f], [0.0, 0.0, 1.0]]) @ total
+            step = next(steps, None)
+        maps[index] = np.linalg.inv(total)
+    return maps
+
+
+def measure_zoom(still: Array) -> Array:
+    """By how much each map of `compose_camera` enlarges lengths: (n)."""
+    zoom: Array = np.sqrt(np.abs(np.linalg.det(still[:, :2, :2])))
+    return zoom
+
+
+def measure_length(boxes_n4: Array, cut_n4: Flags, zoom: Array) -> float:
+    """The object's own length in pixels: root of median width times median height, seen uncut if ever."""
+    sides = []
+    for low, high in ((0, 2), (1, 3)):
+        extent = (boxes_n4[:, high] - boxes_n4[:, low]) * zoom
+        whole = ~(cut_n4[:, low] | cut_n4[:, high])
+        sides.append(float(np.median(extent[whole]) if whole.any() else extent.max()))
+    return max(float(np.sqrt(sides[0] * sides[1])), 1e-6)
+
+
+def follow_sides(boxes_n4: Array, cut_n4: Flags, still: Array) -> Array:
+    """Positions (n, 2) summed from step to step, each measured on the sides that both its frames show whole.
+
+    A box that the border cuts grows or shrinks on one side only, so its centre would move at half speed.
+    """
+    before, after = np.empty((len(boxes_n4) - 1, 2)), np.empty((len(boxes_n4) - 1, 2))
+    for axis in (0, 1):
+        low, high = boxes_n4[:, axis], boxes_n4[:, axis + 2]
+        low_seen, high_seen = (~(cut_n4[1:, side] | cut_n4[:-1, side]) for side in (axis, axis + 2))
+        # How far from low to high the followed point lies: a side when only that is seen, else the centre.
+        share = np.where(low_seen == high_seen, 0.5, np.where(high_seen, 1.0, 0.0))
+        before[:, axis] = low[:-1] + share * (high - low)[:-1]
+        after[:, axis] = low[1:] + share * (high - low)[1:]
+    steps = _apply(still[1:], after) - _apply(still[:-1], before)
+    centre = (boxes_n4[:1, :2] + boxes_n4[:1, 2:]) / 2
+    return np.concatenate([centre, centre + np.cumsum(steps, axis=0)])
+
+
+def _apply(maps: Array, points: Array) -> Array:
+    moved: Array = np.einsum("nij,nj->ni", maps[:, :2, :2], points) + maps[:, :2, 2]
+    return moved
+
+
+def _drop_spikes(points: Array) -> Array:
+    """Median of three neighbours, which removes a single wrong box and keeps straight lines as they are."""
+    if len(points) < 5:
+        return points
+    inner = np.median(np.stack([points[:-2], points[1:-1], points[2:]]), axis=0)
+    return np.concatenate([points[:1], inner, points[-1:]])
+
+
+def _smooth(times: Array, points: Array) -> tuple[Array, Array, Array]:
+    """Local line fit with tricube weights (Cleveland 1979) at every sample.
+
+    Gives smooth points (n, 2), velocities (n, 2), and the velocities' errors for each pixel of jitter (n).
+    """
+    num = len(times)
+    smooth, velocities, error = points.copy(), np.zeros_like(points), np.zeros(num)
+    if num == 1:
+        return smooth, velocities, error
+    reach = 2 if num >= 5 else 1
+    for index, time_s in enumerate(times):
+        neighbour = min(
+            time_s - times[index - reach] if index >= reach else np.inf,
+            times[index + reach] - time_s if index + reach < num else np.inf,
+        )
+        if not np.isfinite(neighbour):
+            neighbour = times[-1] - times[0]
+        half_width = 1.05 * max(SMOOTHING_S, float(neighbour))
+        first, last = np.searchsorted(times, [time_s - half_width, time_s + half_width])
+        offset = times[first:last] - time_s
+        weight = (1 - np.abs(offset / half_width) ** 3) ** 3
+        weight /= weight.sum()
+        mean_offset = weight @ offset
+        spread = weight @ (offset - mean_offset) ** 2
+        mean_point = weight @ points[first:last]
+        slope_weight = weight * (offset - mean_offset) / spread
+        velocities[index] = slope_weight @ points[first:last]
+        smooth[index] = mean_point - velocities[index] * mean_offset
+        error[index] = np.sqrt(slope_weight @ slope_weight)
+    return smooth, velocities, error
+
+
+def _measure_jitter(residuals: Array) -> float:
+    """Standard deviation of the jitter, from the median absolute residual."""
+    return 1.4826 * float(np.median(np.abs(residuals)))
