@@ -16,7 +16,7 @@ _MAX_NUM_POINTS = 200
 _MIN_NUM_POINTS = 8
 _MIN_INLIER_SHARE = 0.4
 _INLIER_PX = 1.0
-_STILL_PX = 0.25
+_STILL_PX = 0.5
 
 
 def identity() -> Affine:
@@ -33,9 +33,9 @@ def to_grey(picture: FloatImage | NDArray[np.uint8]) -> Grey:
 def estimate_step(before: Grey, after: Grey, still: Mask | None = None) -> Affine:
     """The similarity that takes points of the still scene in `before` to where `after` shows them.
 
-    Corners are followed by pyramidal Lucas-Kanade there and back, and a similarity is fitted by RANSAC.
+    Corners are followed by pyramidal Lucas-Kanade, and a similarity is fitted by RANSAC.
     `still` marks pixels of `before` that may be used. The answer is the identity when the pictures hold
-    too few corners, when most of them disagree, or when no corner of the picture moves by a quarter pixel.
+    too few corners, when most of them disagree, or when no corner of the picture moves by half a pixel.
     """
     height, width = before.shape
     if min(height, width) < 16:
@@ -47,9 +47,7 @@ def estimate_step(before: Grey, after: Grey, still: Mask | None = None) -> Affin
         return identity()
     window = {"winSize": (15, 15), "maxLevel": 3}
     there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, points, None, **window)
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, **window)
-    kept = (found & found_back).ravel().astype(bool)
-    kept &= np.linalg.norm(back - points, axis=2).ravel() < _INLIER_PX
+    kept = found.ravel().astype(bool)
     if kept.sum() < _MIN_NUM_POINTS:
         return identity()
     matrix, inliers = cv2.estimateAffinePartial2D(
@@ -61,7 +59,7 @@ def estimate_step(before: Grey, after: Grey, still: Mask | None = None) -> Affin
 
 
 def is_still(matrix: Affine, height: int, width: int) -> bool:
-    """Whether the matrix moves every corner of the picture by less than a quarter pixel."""
+    """Whether the matrix moves every corner of the picture by less than half a pixel."""
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64)
     return bool(np.abs(corners @ matrix.T - corners[:, :2]).max() < _STILL_PX)
 

@@ -13,15 +13,21 @@ from numpy.typing import NDArray
 
 from tubelet.model.frame import Image
 from tubelet.model.masks import Mask
-from tubelet.model.tracking.exposure import FloatImage
+from tubelet.model.tracking.exposure import FloatImage, reduce_max, reduce_sum
 
 _MIN_DIFFERENCE = 10.0
 _NOISE_FACTOR = 3.5
 _SHAKE_PX = 0.6
-_DOUBT_FACTOR = 0.6
+_DOUBT_FACTOR = 1.5
 _SHADOW_MIN_RATIO = 0.4
 _SHADOW_MAX_RATIO = 1.0
-_SHADOW_MAX_TINT = 8.0
+_SHADOW_MIN_TINT = 6.0
+_SHADOW_TINT_SHARE = 0.08
+_MIN_RIM_JUMP = 7.0
+_MIN_MEAN_RIM_JUMP = 12.0
+_STRONG = 2.0
+_RIM_REACH_PX = 5
+_MIN_STRONG_SHARE = 0.25
 _MIN_EDGE = 14.0
 _CLOSE_SHARE = 0.016
 _MAX_HOLE_SHARE = 0.01
@@ -29,7 +35,7 @@ _MAX_HOLE_SHARE = 0.01
 
 def measure_slope(picture: FloatImage) -> FloatImage:
     """Steepest change of brightness a pixel, (height, width): how much a small shake would alter it."""
-    grey = picture.mean(axis=2)
+    grey = reduce_sum(picture) / np.float32(3.0)
     slope_x = cv2.Sobel(grey, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
     slope_y = cv2.Sobel(grey, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
     slope: FloatImage = cv2.dilate(cv2.magnitude(slope_x, slope_y), np.ones((3, 3), np.uint8))
@@ -47,25 +53,42 @@ def tolerate(noise: FloatImage, slope: FloatImage, doubt: FloatImage) -> FloatIm
 def find_foreground(picture: Image, expected: FloatImage, tolerance: FloatImage) -> Mask:
     """Pixels of `picture` that differ from `expected` by more than `tolerance` and are no shadow of it."""
     seen = picture.astype(np.float32)
-    changed = cv2.absdiff(seen, expected).max(axis=2) > tolerance
+    contrast = reduce_max(cv2.absdiff(seen, expected)) / tolerance
+    changed = contrast > 1.0
     if not changed.any():
         return changed
-    light = np.einsum("ijk,ijk->ij", expected, expected) + 1.0
-    ratio = np.einsum("ijk,ijk->ij", seen, expected) / light
-    tint = cv2.absdiff(seen, ratio[..., None] * expected).max(axis=2)
+    light = reduce_sum(expected * expected) + np.float32(1.0)
+    level = np.sqrt(light / 3.0)
+    ratio = reduce_sum(seen * expected) / light
+    tint = reduce_max(cv2.absdiff(seen, ratio[..., None] * expected))
     shaded = (ratio > _SHADOW_MIN_RATIO) & (ratio < _SHADOW_MAX_RATIO)
-    shaded &= tint < np.maximum(_SHADOW_MAX_TINT, 0.5 * tolerance)
-    sure = _drop_specks(changed & (~shaded | _find_new_edges(ratio, light, tolerance)))
-    return _fill(sure)
+    shaded &= tint < np.maximum(_SHADOW_MIN_TINT, _SHADOW_TINT_SHARE * level)
+    jump = _measure_jumps(ratio, level)
+    sure = _drop_specks(changed & (~shaded | (jump > np.maximum(_MIN_EDGE, tolerance))))
+    sure |= _find_plain_surfaces((contrast > _STRONG) & ~sure, sure, jump)
+    return _keep_clear(_fill(sure, changed), contrast > _STRONG, jump)
 
 
-def _find_new_edges(ratio: FloatImage, light: FloatImage, tolerance: FloatImage) -> Mask:
-    """Pixels where the share of light that is left jumps, which a soft shadow's does not."""
+def _measure_jumps(ratio: FloatImage, level: FloatImage) -> FloatImage:
+    """How steeply the share of light that is left changes, in grey levels over two pixels."""
     jump_x = cv2.Sobel(ratio, cv2.CV_32F, 1, 0, ksize=3, scale=0.25)
     jump_y = cv2.Sobel(ratio, cv2.CV_32F, 0, 1, ksize=3, scale=0.25)
-    level = np.sqrt(light / 3.0)
-    jump: NDArray[np.float32] = cv2.magnitude(jump_x, jump_y) * level
-    return jump > np.maximum(_MIN_EDGE, tolerance)
+    return np.asarray(cv2.magnitude(jump_x, jump_y) * level, np.float32)
+
+
+def _find_plain_surfaces(candidates: Mask, sure: Mask, jump: FloatImage) -> Mask:
+    """The shadow-like pieces that end sharply where the background begins, as light grey clothes do."""
+    pieces = cv2.morphologyEx(candidates.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    num_pieces, labels = cv2.connectedComponents(pieces, connectivity=8)
+    if num_pieces == 1:
+        return np.zeros_like(sure)
+    rim = np.where(sure | candidates, 0, cv2.dilate(labels.astype(np.float32), np.ones((3, 3)))).astype(int)
+    length = np.bincount(rim.ravel(), minlength=num_pieces)
+    total = np.bincount(rim.ravel(), jump.ravel(), minlength=num_pieces)
+    num_sharp = np.bincount(rim.ravel(), jump.ravel() > _MIN_RIM_JUMP, minlength=num_pieces)
+    sharp = (total >= _MIN_MEAN_RIM_JUMP * length) & (num_sharp >= 0.5 * length)
+    sharp[0] = False
+    return np.asarray(sharp[labels], bool)
 
 
 def _drop_specks(mask: Mask) -> Mask:
@@ -74,19 +97,31 @@ def _drop_specks(mask: Mask) -> Mask:
     return mask & (share > 0.5)
 
 
-def _fill(mask: Mask) -> Mask:
-    """Close gaps up to a small share of the picture and fill what is fenced in on all sides."""
+def _fill(mask: Mask, changed: Mask) -> Mask:
+    """Close small gaps, then fill what is fenced in on all sides: small holes, and changed ones."""
     height, width = mask.shape
     reach = max(1, round(_CLOSE_SHARE * max(height, width)) // 2)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    framed = cv2.copyMakeBorder(mask.astype(np.uint8), *[2 * reach] * 4, cv2.BORDER_REPLICATE)
-    closed = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, kernel)[
-        2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width
-    ]
+    margin = 2 * reach
+    framed = cv2.copyMakeBorder(mask.astype(np.uint8), *[margin] * 4, cv2.BORDER_REPLICATE)
+    closed = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, kernel)[margin:-margin, margin:-margin]
     num_holes, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed, connectivity=4)
     areas = stats[:, cv2.CC_STAT_AREA]
-    small = areas <= _MAX_HOLE_SHARE * height * width
-    small[0] = False
-    filled: Mask = closed.astype(bool) | small[labels[:height, :width]]
-    assert num_holes == len(small)
-    return filled
+    num_changed = np.bincount(labels[changed], minlength=num_holes)
+    filled = (areas <= _MAX_HOLE_SHARE * height * width) | (num_changed > 0.5 * areas)
+    filled[0] = True
+    whole: Mask = filled[labels]
+    return whole
+
+
+def _keep_clear(mask: Mask, strong: Mask, jump: FloatImage) -> Mask:
+    """Drop connected pieces in which too few pixels stand out, or which fade out instead of ending."""
+    num_pieces, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    num_strong = np.bincount(labels[strong], minlength=num_pieces)
+    rim = np.where(mask, 0, cv2.dilate(labels.astype(np.float32), np.ones((3, 3)))).astype(int).ravel()
+    sharp = cv2.dilate(jump, np.ones((_RIM_REACH_PX, _RIM_REACH_PX))).ravel() > _MIN_RIM_JUMP
+    length = np.bincount(rim, minlength=num_pieces)
+    num_sharp = np.bincount(rim, sharp, minlength=num_pieces)
+    kept = (num_strong >= _MIN_STRONG_SHARE * stats[:, cv2.CC_STAT_AREA]) & (num_sharp >= 0.5 * length)
+    kept[0] = False
+    return np.asarray(kept[labels], bool)

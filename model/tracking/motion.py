@@ -23,6 +23,8 @@ from tubelet.records import Box, CameraStep, Observation
 _MIN_CONTEXT = 4
 _MIN_STEADINESS = 0.4
 _MAX_BLOBS = 256
+_TENTATIVE_GAP_S = 0.4
+_MIN_RESTING_SHARE = 0.0025
 
 
 class MotionTracker:
@@ -33,8 +35,8 @@ class MotionTracker:
     the background is learned while watching: things that have not moved yet are then not seen.
 
     `max_side_px` is the longest side of the pictures analysed (larger frames are shrunk), `min_area_share`
-    the smallest object as a share of the picture, `confirm_s` how long an object must be seen to count, and
-    the look-ahead is twice that at most; `max_gap_s` is how long an object may stay hidden. At most
+    the smallest object as a share of the picture, `confirm_s` how long an object must be seen to count (frames
+    are held back a little longer than that); `max_gap_s` is how long an object may stay hidden. At most
     `max_num_objects` are followed at a time, the largest.
     """
 
@@ -45,7 +47,7 @@ class MotionTracker:
         *,
         max_side_px: int = 512,
         min_area_share: float = 0.0006,
-        confirm_s: float = 0.5,
+        confirm_s: float = 0.6,
         max_gap_s: float = 1.5,
         max_num_objects: int = 64,
         num_context_frames: int = 48,
@@ -109,7 +111,7 @@ class _Run:
         self._tracks = TrackSet(
             max_num=tracker._max_num_objects,
             max_gap_s=tracker._max_gap_s,
-            tentative_gap_s=tracker._confirm_s,
+            tentative_gap_s=_TENTATIVE_GAP_S,
         )
         self._held: deque[_Held] = deque()
         self._time_s = first.time_s
@@ -143,17 +145,20 @@ class _Run:
                 [(s.track, _observe(s, frame.time_s, scale, height, width)) for s in sightings],
             )
         )
-        self._confirm(self._tracker._min_area_share * height * width)
-        yield from self._release(frame.time_s - 2 * self._tracker._confirm_s)
+        self._confirm(height * width)
+        yield from self._release(frame.time_s - self._tracker._confirm_s - _TENTATIVE_GAP_S)
 
     def finish(self) -> Iterator[TrackedFrame]:
         """Give back what is still held; objects that are not sure by now are left out."""
         yield from self._release(float("inf"))
 
-    def _confirm(self, min_area: float) -> None:
+    def _confirm(self, num_pixels: int) -> None:
+        """Number the tracks that were seen for long enough, and that are large or have moved."""
         for track in self._tracks.tracks:
-            long_enough = track.seen_s - track.born_s >= self._tracker._confirm_s
-            if track.number is None and long_enough and track.num_seen >= 2 and track.area >= min_area:
+            if track.number is not None or track.seen_s - track.born_s < self._tracker._confirm_s:
+                continue
+            share = track.area / num_pixels
+            if share >= (self._tracker._min_area_share if track.has_moved else _MIN_RESTING_SHARE):
                 track.number = self._num_confirmed
                 self._num_confirmed += 1
 

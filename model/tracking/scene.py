@@ -21,12 +21,13 @@ from tubelet.model.tracking.camera import (
     to_grey,
     warp,
 )
-from tubelet.model.tracking.exposure import FloatImage, fit_exposure
+from tubelet.model.tracking.exposure import FloatImage, fit_exposure, reduce_max, reduce_sum
 from tubelet.model.tracking.foreground import find_foreground, measure_slope, tolerate
 
 _MAX_FOREGROUND_SHARE = 0.6
 _REFRESH_S = 2.0
 _REFRESH_RATE = 0.1
+_MAX_DRIFT = 10.0
 _STILL_MARGIN_PX = 9
 
 
@@ -68,7 +69,7 @@ class StillScene:
         step = chain(invert(self._pose), pose)
         self._pose = pose
         tolerance = tolerate(
-            self._noise, self._slope * float(exposure.gain.mean()), exposure.doubt(self._image)
+            self._noise, self._slope * float(exposure.gain.mean()), exposure.doubt(reduce_sum(self._image) / 3)
         )
         expected = exposure.apply(self._image)
         height, width = picture.shape[:2]
@@ -86,7 +87,8 @@ class StillScene:
         if self._until_refresh_s > 0 or not is_still(pose, *even.shape[:2]):
             return
         self._until_refresh_s = _REFRESH_S
-        near = cv2.dilate(foreground.astype(np.uint8), np.ones((_STILL_MARGIN_PX, _STILL_MARGIN_PX)))
+        covered = foreground | (reduce_max(cv2.absdiff(even, self._image)) > _MAX_DRIFT)
+        near = cv2.dilate(covered.astype(np.uint8), np.ones((_STILL_MARGIN_PX, _STILL_MARGIN_PX)))
         rate = np.where(near, np.float32(0), np.float32(_REFRESH_RATE))[..., None]
         self._image += rate * (even - self._image)
 
@@ -127,7 +129,7 @@ class MovingScene:
         expected = exposure.apply(self._image)
         slope = self._SHAKE_FACTOR * measure_slope(self._image)
         noise = np.full(slope.shape, self._NOISE, np.float32)
-        tolerance = tolerate(noise, slope, exposure.doubt(self._image))
+        tolerance = tolerate(noise, slope, exposure.doubt(reduce_sum(self._image) / 3))
         tolerance[self._age < self._MIN_AGE] = np.inf
         foreground = find_foreground(picture, expected, tolerance)
         even = exposure.remove(picture)

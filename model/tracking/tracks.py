@@ -33,6 +33,7 @@ _LEARNING_RATE = 0.15
 _COLOUR_WEIGHT = 0.5
 _MIN_SHARE = 0.1
 _FULL_SHARE = 0.7
+_MOVED_OVERLAP = 0.1
 
 
 class Track:
@@ -45,6 +46,8 @@ class Track:
         self.area = float(blob.area)
         self.born_s = self.seen_s = time_s
         self.num_seen = 1
+        self.birthplace = blob.patch.box
+        self.has_moved = False
         self.number: int | None = None
         self.ended = False
 
@@ -62,6 +65,7 @@ class Track:
         self.filter.update(blob.patch.box)
         self.shape = blob.patch
         self.area += 0.3 * (blob.area - self.area)
+        self.has_moved |= _overlap(self.birthplace, blob.patch.box) < _MOVED_OVERLAP
         self.histogram = self.histogram + _LEARNING_RATE * (blob.histogram - self.histogram)
         self._mark_seen(time_s)
 
@@ -242,6 +246,10 @@ def _cost_of_pixels(track: Track, patch: Patch, window: ColourIndex) -> NDArray[
     rarity = -np.log(track.histogram[window] + 0.01)
     cost = np.clip(place, -2.0, 4.0) + _COLOUR_WEIGHT * rarity
     return np.asarray(cv2.blur(cost, (5, 5)), np.float64)
+
+
+def _overlap(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    return float(compare_boxes(first[None], second[None])[0, 0])
 
 
 def _grow(box: NDArray[np.float64], share: float) -> NDArray[np.float64]:
