@@ -1,0 +1,302 @@
+"""From positions in a video to pictures, by decord2 where it is right and by PyAV where it is not.
+
+decord2 finds a frame by counting, and stops for good at data that it cannot parse. That is right and fast
+for an undamaged MP4, Matroska or FLV file with closed groups of pictures; measured, it gives other frames
+than asked for in MPEG-TS, MPEG-PS, AVI, ASF and open-group HEVC files. PyAV gives every picture its own
+timestamp, so it reads those, and every group of pictures in which decoding reports an error. Both scale and
+convert with the same filters, so a picture is the same, bit for bit, whoever made it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.filter import Graph
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from tubelet.errors import VideoFormatError
+from tubelet.workers.packet_index import PacketIndex, demux_packets, stamp_of
+
+Picture = tuple[int, NDArray[np.uint8]]
+"""A frame's position in the video and its (height, width, 3) RGB pixels."""
+
+_TURNS = {0: (), 90: ("1",), 180: ("1", "1"), 270: ("2",)}
+_MIN_DECORD_WIDTH = 256  # Under 128 px decord2 may take a padded row for a whole one.
+_HARMLESS = b"mmco: unref short failure"  # Said after every start at an open group of pictures.
+_PROBED_BYTES = 1 << 20
+_TEXT_FORMATS = (b"<mpd", b"c=in ip", b"#extm3u", b"ffconcat")
+
+
+class MessageCounter:
+    """Counts the lines that libraries write to standard error, which must be a file opened to append."""
+
+    def take(self) -> int:
+        """The number of lines since the last call; the file is emptied."""
+        size = os.fstat(2).st_size
+        if not size:
+            return 0
+        lines = os.pread(2, size, 0).splitlines()
+        os.ftruncate(2, 0)
+        return sum(_HARMLESS not in line for line in lines)
+
+
+def open_stream(path: Path, container_name: str, num_threads: int) -> tuple[InputContainer, VideoStream]:
+    """Open a local file with the demuxer named, and only with the file protocol; choose its main video."""
+    try:
+        container = av.open(
+            str(path),
+            format=container_name,
+            options={"protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoFormatError(
+            f"{path} cannot be opened: {error}",
+            expected="a playable video file",
+            do="check the file in a player",
+        ) from error
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream) or "attached_pic" in str(stream.disposition):
+        container.close()
+        raise VideoFormatError(f"{path} has no video stream", expected="a video, not sound alone")
+    if stream.codec_context is None:
+        container.close()
+        raise VideoFormatError(f"{path} uses a codec that no decoder here knows", do="convert it to H.264")
+    stream.codec_context.thread_count = num_threads
+    stream.codec_context.thread_type = "AUTO"
+    return container, stream
+
+
+class PyAvReader:
+    """Reads frames of one group of pictures by their timestamps."""
+
+    def __init__(self, path: Path, container_name: str, index: PacketIndex, *, num_threads: int) -> None:
+        self._path, self._container_name, self._num_threads = path, container_name, num_threads
+        self._index = index
+        self._container, self._stream = open_stream(path, container_name, num_threads)
+
+    def read(self, group: int, positions: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield the frames at rising `positions`, all of one group; those that do not decode are left out."""
+        wanted = {int(self._index.stamps[position]): position for position in positions}
+        last_stamp = max(wanted)
+        position, _ = self._index.find_members(group)
+        for frames in self._decode_from(group):
+            for frame in frames:
+                if self._index.counted:
+                    stamp = int(self._index.stamps[position]) if position < len(self._index.stamps) else None
+                    position += 1
+                else:
+                    stamp = frame.pts
+                if stamp is None:
+                    continue
+                if stamp in wanted:
+                    yield wanted.pop(stamp), frame
+                if stamp >= last_stamp:
+                    return
+
+    def count_errors(self, group: int, messages: MessageCounter) -> int:
+        """Decode the whole group and count the errors reported for its own packets.
+
+        Decoding starts a group earlier: pictures that refer to it are no errors of this one.
+        """
+        start, stop = self._index.find_members(group)
+        own = {int(stamp) for stamp in self._index.stamps[start:stop]}
+        num_errors = 0
+        messages.take()
+        for packet in self._packets_from(max(group - 1, min(group, 0))):
+            stamp = stamp_of(packet, counted=self._index.counted)
+            failed = False
+            try:
+                packet.decode()
+            except av.error.FFmpegError:
+                failed = True
+            num_lines = messages.take()
+            if stamp in own:
+                num_errors += max(num_lines, int(failed))
+                own.discard(stamp)
+            if not own:
+                break
+        return num_errors
+
+    def _decode_from(self, group: int) -> Iterator[list[VideoFrame]]:
+        for packet in self._packets_from(group):
+            try:
+                yield packet.decode()
+            except av.error.FFmpegError:
+                os.write(2, b"a packet could not be decoded\n")  # Some decoders fail without a word.
+
+    def _packets_from(self, group: int) -> Iterator[Any]:
+        """Packets in decode order from a group's key frame to the end of the file."""
+        if group < 0:
+            self._reopen()
+            yield from demux_packets(self._container, self._stream)
+            return
+        key_stamp = int(self._index.key_stamps[group])
+        assert self._stream.time_base is not None
+        step = max(1, round(1 / self._stream.time_base))
+        target = key_stamp
+        while True:
+            if target < self._index.stamps[0] - step:
+                self._reopen()
+            else:
+                try:
+                    self._container.seek(target, stream=self._stream, backward=True)
+                except av.error.FFmpegError:
+                    self._reopen()
+                    target = int(self._index.stamps[0]) - step
+            packets = demux_packets(self._container, self._stream)
+            for packet in packets:
+                stamp = stamp_of(packet, counted=self._index.counted)
+                if stamp == key_stamp and packet.is_keyframe:
+                    yield packet
+                    yield from packets
+                    return
+                if stamp is not None and stamp > key_stamp:
+                    break
+            assert target >= self._index.stamps[0] - step, f"key frame {key_stamp} vanished from {self._path}"
+            target, step = target - step, step * 4
+
+    def _reopen(self) -> None:
+        self._container.close()
+        self._container, self._stream = open_stream(self._path, self._container_name, self._num_threads)
+
+    def close(self) -> None:
+        self._container.close()
+
+
+class PictureReader:
+    """Gives upright RGB pictures at positions of a video, and remembers which groups are damaged."""
+
+    def __init__(
+        self,
+        path: Path,
+        container_name: str,
+        index: PacketIndex,
+        *,
+        width: int,
+        height: int,
+        rotation_deg: int,
+        num_threads: int,
+        batch_size: int,
+    ) -> None:
+        self.index = index
+        self.damage: dict[int, int] = {}
+        self._path, self._container_name = path, container_name
+        self._width, self._height, self._rotation_deg = width, height, rotation_deg
+        self._batch_size = batch_size
+        self._messages = MessageCounter()
+        self._is_alarmed = False
+        self._exact = PyAvReader(path, container_name, index, num_threads=num_threads)
+        self._graphs: dict[tuple[int, int, str], Graph] = {}
+        self._fast: Any = None
+        if index.plain and width >= _MIN_DECORD_WIDTH and not _holds_text_format(path):
+            self._fast = self._open_decord(num_threads)
+
+    def _open_decord(self, num_threads: int) -> Any:
+        import decord
+
+        try:
+            reader = decord.VideoReader(
+                str(self._path), width=self._width, height=self._height, num_threads=num_threads
+            )
+        except (decord.DECORDError, RuntimeError, AssertionError):
+            return None
+        return reader if len(reader) == len(self.index.stamps) else None
+
+    def read(self, positions: Sequence[int]) -> Iterator[Picture]:
+        """Yield the pictures at rising `positions`, in order; those that do not decode are left out."""
+        self._messages.take()
+        for group, members in groupby(positions, key=self.index.find_group):
+            left = list(members)
+            yield from self._read_fast(left)
+            if left:
+                for position, frame in self._exact.read(group, left):
+                    yield position, self._convert(frame)
+            if (self._messages.take() or self._is_alarmed) and group not in self.damage:
+                self.damage[group] = self._count_errors(group)
+            self._is_alarmed = False
+
+    def _read_fast(self, left: list[int]) -> Iterator[Picture]:
+        """Read with decord2 while it reports nothing; what is still to be read stays in `left`."""
+        if self._fast is None:
+            return
+        import decord
+
+        while left:
+            part = left[: self._batch_size]
+            try:
+                images = self._fast.get_batch(part).asnumpy()
+            except decord.DECORDError:
+                self._is_alarmed = True
+                self._fast = None  # Its decoding thread is gone.
+                return
+            if self._messages.take():
+                self._is_alarmed = True
+                break
+            del left[: len(part)]
+            yield from zip(part, images, strict=True)
+        self._fast.seek(0)  # Waits for its threads, so that their last messages are in.
+
+    def _count_errors(self, group: int) -> int:
+        """Errors in a group, by a decode of all of it in one thread: the same whatever was read of it."""
+        reader = PyAvReader(self._path, self._container_name, self.index, num_threads=1)
+        try:
+            return reader.count_errors(group, self._messages)
+        finally:
+            reader.close()
+            self._messages.take()
+
+    def _convert(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """Turn, scale and convert as decord2 does, with libavfilter's defaults."""
+        shape = frame.width, frame.height, frame.format.name
+        graph = self._graphs.get(shape)
+        if graph is None:
+            graph = self._graphs[shape] = Graph()
+            steps = [
+                graph.add_buffer(
+                    width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+                )
+            ]
+            steps += [graph.add("transpose", turn) for turn in _TURNS[self._rotation_deg]]
+            steps += [graph.add("scale", f"{self._width}:{self._height}"), graph.add("format", "rgb24")]
+            graph.link_nodes(*steps, graph.add("buffersink")).configure()
+        graph.push(frame)
+        picture = graph.pull()
+        assert isinstance(picture, VideoFrame)
+        return picture.to_ndarray()  # type: ignore[return-value]
+
+    def describe_damage(self) -> tuple[str, ...]:
+        """One sentence for each damaged group, in order."""
+        return tuple(
+            f"{num_errors} decoding errors reported between {start_s:.3f} s and {end_s:.3f} s; "
+            "pictures there may be wrong or missing"
+            for group, num_errors in sorted(self.damage.items())
+            if num_errors
+            for start_s, end_s in [self._locate(group)]
+        )
+
+    def _locate(self, group: int) -> tuple[float, float]:
+        """When a group starts and ends, in seconds."""
+        index = self.index
+        start, stop = index.find_members(group)
+        end_s = index.times_s[stop] if stop < len(index.times_s) else index.duration_s
+        return float(index.times_s[start]), float(end_s)
+
+
+def _holds_text_format(path: Path) -> bool:
+    """Whether the bytes that a demuxer is guessed from look like a playlist, too.
+
+    decord2 lets libavformat guess; PyAV is told which demuxer to use.
+    """
+    with path.open("rb") as file:
+        head = file.read(_PROBED_BYTES).lower()
+    return any(text in head for text in _TEXT_FORMATS)
