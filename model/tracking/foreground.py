@@ -20,12 +20,13 @@ _NOISE_FACTOR = 3.5
 _SHAKE_PX = 0.6
 _DOUBT_FACTOR = 1.5
 _SHADOW_MIN_RATIO = 0.4
-_SHADOW_MAX_RATIO = 1.0
+_GLOW_MAX_RATIO = 1.3
 _SHADOW_MIN_TINT = 6.0
 _SHADOW_TINT_SHARE = 0.08
 _MIN_RIM_JUMP = 7.0
 _MIN_MEAN_RIM_JUMP = 12.0
 _STRONG = 2.0
+_MIN_SHARP_SHARE = 0.4
 _RIM_REACH_PX = 5
 _MIN_STRONG_SHARE = 0.25
 _MIN_EDGE = 14.0
@@ -61,7 +62,7 @@ def find_foreground(picture: Image, expected: FloatImage, tolerance: FloatImage)
     level = np.sqrt(light / 3.0)
     ratio = reduce_sum(seen * expected) / light
     tint = reduce_max(cv2.absdiff(seen, ratio[..., None] * expected))
-    shaded = (ratio > _SHADOW_MIN_RATIO) & (ratio < _SHADOW_MAX_RATIO)
+    shaded = (ratio > _SHADOW_MIN_RATIO) & (ratio < _GLOW_MAX_RATIO)
     shaded &= tint < np.maximum(_SHADOW_MIN_TINT, _SHADOW_TINT_SHARE * level)
     jump = _measure_jumps(ratio, level)
     sure = _drop_specks(changed & (~shaded | (jump > np.maximum(_MIN_EDGE, tolerance))))
@@ -86,7 +87,7 @@ def _find_plain_surfaces(candidates: Mask, sure: Mask, jump: FloatImage) -> Mask
     length = np.bincount(rim.ravel(), minlength=num_pieces)
     total = np.bincount(rim.ravel(), jump.ravel(), minlength=num_pieces)
     num_sharp = np.bincount(rim.ravel(), jump.ravel() > _MIN_RIM_JUMP, minlength=num_pieces)
-    sharp = (total >= _MIN_MEAN_RIM_JUMP * length) & (num_sharp >= 0.5 * length)
+    sharp = (total >= _MIN_MEAN_RIM_JUMP * length) & (num_sharp >= _MIN_SHARP_SHARE * length)
     sharp[0] = False
     return np.asarray(sharp[labels], bool)
 
@@ -122,6 +123,8 @@ def _keep_clear(mask: Mask, strong: Mask, jump: FloatImage) -> Mask:
     sharp = cv2.dilate(jump, np.ones((_RIM_REACH_PX, _RIM_REACH_PX))).ravel() > _MIN_RIM_JUMP
     length = np.bincount(rim, minlength=num_pieces)
     num_sharp = np.bincount(rim, sharp, minlength=num_pieces)
-    kept = (num_strong >= _MIN_STRONG_SHARE * stats[:, cv2.CC_STAT_AREA]) & (num_sharp >= 0.5 * length)
+    kept = (num_strong >= _MIN_STRONG_SHARE * stats[:, cv2.CC_STAT_AREA]) & (
+        num_sharp >= _MIN_SHARP_SHARE * length
+    )
     kept[0] = False
     return np.asarray(kept[labels], bool)

@@ -69,7 +69,9 @@ class StillScene:
         step = chain(invert(self._pose), pose)
         self._pose = pose
         tolerance = tolerate(
-            self._noise, self._slope * float(exposure.gain.mean()), exposure.doubt(reduce_sum(self._image) / 3)
+            self._noise,
+            self._slope * float(exposure.gain.mean()),
+            exposure.doubt(reduce_sum(self._image) / 3),
         )
         expected = exposure.apply(self._image)
         height, width = picture.shape[:2]
