@@ -86,7 +86,7 @@ def read_config(
     the file leaves them out, and the vocabulary when the embedding was resized. Raises ModelError for an
     unknown kind of checkpoint or a missing field.
     """
-    kind = published.get("model_type")
+    kind = str(published.get("model_type"))
     if kind not in PARADIGMS:
         raise ModelError(
             f"Unknown kind of checkpoint: model_type is {kind!r}",
@@ -133,7 +133,7 @@ def read_config(
 
 
 def write_config(config: PixelReferConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`config.json` and `preprocessor_config.json` as published, which `read_config` reads back as `config`."""
+    """`config.json` and `preprocessor_config.json` as published; `read_config` reads them back."""
     published: dict[str, Any] = {
         "model_type": MODEL_TYPES[config.paradigm],
         "mask_num": config.num_object_tokens,

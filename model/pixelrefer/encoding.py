@@ -60,9 +60,7 @@ class PreparedView:
     @property
     def num_patches(self) -> int:
         """Patches that only this view needs."""
-        return (
-            self.crop.shape[0] * self.crop.shape[1] + self.local.shape[0] * self.local.shape[1]
-        ) // PATCH_AREA_PX
+        return (self.crop.size + self.local.size) // (3 * PATCH_AREA_PX)
 
 
 class ScenePool:
@@ -80,7 +78,7 @@ class ScenePool:
             scene = fit_picture(
                 cut_scene(view), factor=PATCH_PX, min_px=self._config.min_image_px, max_px=max_px
             )
-            digest = hashlib.blake2b(np.ascontiguousarray(scene), digest_size=16).digest()
+            digest = hashlib.blake2b(scene.tobytes(), digest_size=16).digest()
             self._by_identity[identity] = scene, digest
         return self._by_identity[identity]
 
@@ -182,7 +180,7 @@ def encode_patches(
     packed_PX = torch.from_numpy(np.concatenate(patches)).to(network.device)
     normalised_PX = normalise_patches(packed_PX, network.config).to(network.dtype)
     features_PC = network.encode_pictures(normalised_PX, grid_I3, merge_I)
-    return list(features_PC.split([rows * columns // merge_size**2 for rows, columns in grids]))
+    return list(torch.split(features_PC, [rows * columns // merge_size**2 for rows, columns in grids]))
 
 
 def normalise_patches(patches_PX: Tensor, config: PixelReferConfig) -> Tensor:

@@ -120,7 +120,10 @@ def cluster_cells(cells_RMC: Tensor, inside_RM: Tensor, start_RK: Tensor, num_ro
     settled_R = torch.zeros_like(start_RK[:, 0], dtype=torch.bool)
     for _ in range(num_rounds):
         distance_RMK = torch.stack(
-            [(cells_RMC - centre_R1C).square().sum(dim=-1) for centre_R1C in centre_RKC.split(1, dim=1)],
+            [
+                (cells_RMC - centre_R1C).square().sum(dim=-1)
+                for centre_R1C in torch.split(centre_RKC, 1, dim=1)
+            ],
             dim=-1,
         )
         nearest_RM = distance_RMK.argmin(dim=-1)
@@ -219,19 +222,33 @@ class PixelRefer(nn.Module):
         return F.linear(hidden, self.decoder.embed_tokens.weight if tied else self.lm_head.weight)
 
 
+def make_empty(config: PixelReferConfig, device: torch.device, *, attention: str = "sdpa") -> PixelRefer:
+    """A network whose weights take no memory yet, for `load_state_dict(..., assign=True)`.
+
+    The tables of rotary positions are no weights: they are computed on `device`, in float32.
+    """
+    with torch.device("meta"):
+        network = PixelRefer(config, attention=attention)
+    with torch.device(device):
+        network.vision.rotary_pos_emb = type(network.vision.rotary_pos_emb)(network.vision.config)
+        network.decoder.rotary_emb = type(network.decoder.rotary_emb)(network.decoder.config)
+    return network
+
+
 def _vision_config(config: PixelReferConfig, attention: str) -> VideoLlama3VisionConfig:
-    return VideoLlama3VisionConfig(
+    vision = VideoLlama3VisionConfig(
         hidden_size=config.vision_width,
         intermediate_size=config.vision_mlp_width,
         num_hidden_layers=config.num_vision_layers,
         num_attention_heads=config.num_vision_heads,
         patch_size=PATCH_PX,
-        attn_implementation=attention,
     )
+    vision._attn_implementation = attention
+    return vision
 
 
 def _decoder_config(config: PixelReferConfig, attention: str) -> Qwen2Config:
-    return Qwen2Config(
+    decoder = Qwen2Config(
         vocab_size=config.vocab_size,
         hidden_size=config.width,
         intermediate_size=config.mlp_width,
@@ -241,5 +258,6 @@ def _decoder_config(config: PixelReferConfig, attention: str) -> Qwen2Config:
         max_position_embeddings=config.max_positions,
         rms_norm_eps=config.norm_eps,
         rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
-        attn_implementation=attention,
     )
+    decoder._attn_implementation = attention
+    return decoder

@@ -1,0 +1,355 @@
+"""Descriptions of and answers about objects, in batches: the interface of PixelRefer for everyone else.
+
+A request names its objects by frames and masks, or by tokens stored earlier, and asks one thing about them.
+What it gets never depends on the requests beside it.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import torch
+from torch import Tensor
+
+from tubelet.errors import InputError, ModelError
+from tubelet.model.frame import Image
+from tubelet.model.masks import Mask
+from tubelet.model.pixelrefer.cache import measure_row_bytes
+from tubelet.model.pixelrefer.catalogue import find_checkpoint
+from tubelet.model.pixelrefer.encoding import ScenePool, encode_scene_tokens, encode_views, prepare_views
+from tubelet.model.pixelrefer.generate import Decoder, Step
+from tubelet.model.pixelrefer.network import PixelRefer
+from tubelet.model.pixelrefer.object_tokens import ObjectTokens
+from tubelet.model.pixelrefer.prompts import (
+    DESCRIBE_IMAGE,
+    DESCRIBE_VIDEO,
+    REGION,
+    Prompt,
+    PromptTokenizer,
+    RegionRows,
+    build_prompt,
+    check_prompt,
+)
+from tubelet.model.pixelrefer.regions import Region, RegionView
+from tubelet.model.pixelrefer.weights import load_checkpoint
+
+MAX_BATCH_SIZE = 256
+MEMORY_SHARE = 0.5
+"""Of the free memory; the rest is room for activations and for others."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class RegionRequest:
+    """One prompt with a `<region>` for each of `regions`, in order."""
+
+    regions: tuple[Region | ObjectTokens, ...]
+    prompt: str = DESCRIBE_VIDEO
+
+    def __post_init__(self) -> None:
+        check_prompt(self.prompt, len(self.regions))
+
+    @classmethod
+    def of(
+        cls,
+        frames: Sequence[Image],
+        masks: Sequence[Mask],
+        times_s: Sequence[float] | None,
+        prompt: str | None = None,
+    ) -> RegionRequest:
+        """One object by its frames, masks and times; without times it is an object of an image."""
+        region = Region.of(frames, masks, times_s)
+        return cls((region,), prompt or (DESCRIBE_VIDEO if region.is_video else DESCRIBE_IMAGE))
+
+
+@dataclass(frozen=True, slots=True)
+class RegionAnswer:
+    """What the model said. `token_log_probs` are natural, one for each of `token_ids`, the last token too."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    token_log_probs: tuple[float, ...]
+    objects: tuple[ObjectTokens, ...]
+
+    @property
+    def object_vectors(self) -> tuple[tuple[float, ...], ...]:
+        """One vector of length 1 for each region."""
+        return tuple(tokens.vector for tokens in self.objects)
+
+    @property
+    def confidence(self) -> float:
+        """Geometric mean of the tokens' probabilities, 0..1."""
+        return float(torch.tensor(self.token_log_probs).mean().exp()) if self.token_log_probs else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceScore:
+    """An answer that was offered: log-probability of saying exactly it, and its share among the offered."""
+
+    choice: str
+    log_prob: float
+    probability: float
+
+
+class PixelReferCaptioner:
+    """A loaded model that answers requests. Not for use by several threads at once."""
+
+    def __init__(
+        self,
+        network: PixelRefer,
+        tokenizer: PromptTokenizer,
+        *,
+        name: str,
+        max_new_tokens: int = 128,
+        batch_size: int | None = None,
+    ) -> None:
+        """`batch_size` limits the requests of one pass; without it, free memory does."""
+        self._network = network
+        self._tokenizer = tokenizer
+        self._batch_size = batch_size
+        self._stop_ids = (*network.config.stop_ids, tokenizer.turn_end_id)
+        self.name = name
+        self.max_new_tokens = max_new_tokens
+
+    @classmethod
+    def load(
+        cls,
+        name_or_folder: str | Path,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        attention: str = "sdpa",
+        max_new_tokens: int = 128,
+        batch_size: int | None = None,
+    ) -> PixelReferCaptioner:
+        """Load a checkpoint from a folder, or by hub name when it was pulled before. Fetches nothing."""
+        folder = find_checkpoint(name_or_folder)
+        network, tokenizer = load_checkpoint(folder, device=device, dtype=dtype, attention=attention)
+        return cls(
+            network,
+            tokenizer,
+            name=str(name_or_folder),
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+        )
+
+    def describe(self, requests: Sequence[RegionRequest]) -> list[RegionAnswer]:
+        """Answer many requests, in order, in as few passes as memory allows.
+
+        A pass that runs out of memory is repeated in halves. Raises InputError for a request that cannot be
+        answered, before anything is run, and ModelError when a single request does not fit in memory.
+        """
+        if not requests:
+            return []
+        for request in requests:
+            self._check(request)
+        size = self._batch_size or self._measure_batch_size(requests)
+        answers: list[RegionAnswer] = []
+        for start in range(0, len(requests), size):
+            answers += self._run_halving(self._answer, requests[start : start + size])
+        return answers
+
+    def ask(self, region: Region | ObjectTokens, question: str) -> RegionAnswer:
+        """Answer a question about one object. Without `<region>` in it, the object is introduced first."""
+        return self.describe([RegionRequest((region,), phrase_question(region, question))])[0]
+
+    def stream(self, request: RegionRequest) -> Iterator[str]:
+        """The answer's text, piece by piece, as it is decoded."""
+        self._check(request)
+        prompt, _ = self._build_prompts([request])[0]
+        token_ids: list[int] = []
+        told = ""
+        for step in self._decoder(1).generate([prompt], max_new_tokens=self.max_new_tokens):
+            token_ids.append(step.token_id)
+            text = self._tokenizer.decode(token_ids)
+            # A character of several bytes may still be under way: wait for its last token.
+            if text.endswith("\ufffd") and not step.is_last:
+                continue
+            if len(text) > len(told):
+                yield text[len(told) :]
+                told = text
+
+    def choose(self, request: RegionRequest, choices: Sequence[str]) -> list[ChoiceScore]:
+        """Score every offered answer, in order: how likely the model is to say it and then stop.
+
+        Probabilities are shares among the choices. Long answers are less likely than short ones as they are
+        in speech, so offer choices of similar length.
+        """
+        if not choices or not all(choice.strip() for choice in choices):
+            raise InputError(
+                f"The choices are {list(choices)}", expected="one or more texts", do="offer some answers"
+            )
+        for choice in choices:
+            self._tokenizer.check_words(choice)
+        self._check(request)
+        prompt, _ = self._build_prompts([request])[0]
+        answers = [[*self._tokenizer.encode(choice), self._tokenizer.turn_end_id] for choice in choices]
+        scores = self._decoder(min(len(choices), MAX_BATCH_SIZE)).score(prompt, answers)
+        totals = torch.tensor([sum(tokens) for tokens in scores], dtype=torch.float64)
+        shares = totals.softmax(dim=0).tolist()
+        return [
+            ChoiceScore(choice, total, share)
+            for choice, total, share in zip(choices, totals.tolist(), shares, strict=True)
+        ]
+
+    def encode(self, regions: Sequence[Region]) -> list[ObjectTokens]:
+        """Object tokens of each region, to store or to ask about several times."""
+        return self._run_halving(self._encode_each, regions)
+
+    def _answer(self, requests: Sequence[RegionRequest]) -> list[RegionAnswer]:
+        prompts = self._build_prompts(requests)
+        steps: list[list[Step]] = [[] for _ in requests]
+        decoder = self._decoder(len(requests))
+        for step in decoder.generate([prompt for prompt, _ in prompts], max_new_tokens=self.max_new_tokens):
+            steps[step.index].append(step)
+        return [
+            RegionAnswer(
+                text=self._tokenizer.decode([step.token_id for step in said]).strip(),
+                token_ids=tuple(step.token_id for step in said),
+                token_log_probs=tuple(step.log_prob for step in said),
+                objects=objects,
+            )
+            for said, (_, objects) in zip(steps, prompts, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _build_prompts(
+        self, requests: Sequence[RegionRequest]
+    ) -> list[tuple[Prompt, tuple[ObjectTokens, ...]]]:
+        """Encode the objects of all requests together and write each request's prompt."""
+        encoded = self._encode([request.regions for request in requests])
+        is_lite = self._network.config.is_lite
+        built = []
+        for request, objects in zip(requests, encoded, strict=True):
+            prompt = build_prompt(
+                self._tokenizer,
+                request.prompt,
+                [tokens.as_rows() for tokens in objects],
+                scene=None if is_lite else self._encode_scene(request),
+                timed=is_lite,
+            )
+            built.append((prompt, objects))
+        return built
+
+    def _encode_each(self, regions: Sequence[Region]) -> list[ObjectTokens]:
+        return [objects[0] for objects in self._encode([(region,) for region in regions])]
+
+    @torch.inference_mode()
+    def _encode(
+        self, requests: Sequence[tuple[Region | ObjectTokens, ...]]
+    ) -> list[tuple[ObjectTokens, ...]]:
+        """Object tokens of every region of every request; those that are stored already stay as they are."""
+        scenes = ScenePool(self._network.config)
+        prepared = []
+        for regions in requests:
+            views = [view for region in regions if isinstance(region, Region) for view in region.views]
+            prepared += prepare_views(views, self._network.config, scenes) if views else []
+        rows = iter(encode_views(self._network, prepared)) if prepared else iter(())
+        return [
+            tuple(
+                region if isinstance(region, ObjectTokens) else self._collect(region, rows)
+                for region in regions
+            )
+            for regions in requests
+        ]
+
+    def _collect(self, region: Region, rows: Iterator[Tensor]) -> ObjectTokens:
+        times_s = tuple(view.time_s for view in region.views) if region.is_video else None
+        return ObjectTokens(tuple(next(rows) for _ in region.views), times_s, self.name)
+
+    def _encode_scene(self, request: RegionRequest) -> RegionRows:
+        """Scene tokens of every frame that a request's regions are in, in time order (PixelRefer)."""
+        views = [view for region in request.regions if isinstance(region, Region) for view in region.views]
+        frames: dict[float, RegionView] = {view.time_s: view for view in reversed(views)}
+        times_s = sorted(frames)
+        is_video = any(isinstance(region, Region) and region.is_video for region in request.regions)
+        pictures = [
+            frames[time_s].image if frames[time_s].scene is None else frames[time_s].scene
+            for time_s in times_s
+        ]
+        rows = encode_scene_tokens(
+            self._network, [picture for picture in pictures if picture is not None], is_video=is_video
+        )
+        return RegionRows(tuple(rows), tuple(times_s) if is_video else None)
+
+    def _decoder(self, num_rows: int) -> Decoder:
+        return Decoder(self._network, num_rows=num_rows, stop_ids=self._stop_ids)
+
+    def _check(self, request: RegionRequest) -> None:
+        self._tokenizer.check_words(request.prompt)
+        for region in request.regions:
+            if isinstance(region, ObjectTokens):
+                if region.model != self.name:
+                    raise InputError(
+                        f"The stored tokens come from {region.model} and the model is {self.name}",
+                        expected="tokens of the same model",
+                        do="load that model, or describe the object again",
+                    )
+                if not self._network.config.is_lite:
+                    raise InputError(
+                        "PixelRefer reads the scene beside the object's tokens, and only those are stored",
+                        expected="PixelRefer-Lite, whose object tokens hold what it needs",
+                        do="load a Lite model, or pass the frames",
+                    )
+
+    def _measure_batch_size(self, requests: Sequence[RegionRequest]) -> int:
+        """How many of the largest of these requests fit in a share of the free memory."""
+        network = self._network
+        longest = max(self._estimate_positions(request) for request in requests) + self.max_new_tokens
+        row_bytes = measure_row_bytes(network, longest)
+        activation_bytes = longest * (3 * network.config.mlp_width + 4 * network.config.width) * 4
+        if network.device.type == "cuda":
+            free_bytes, _ = torch.cuda.mem_get_info(network.device)
+        else:
+            free_bytes = psutil.virtual_memory().available
+        fitting = int(free_bytes * MEMORY_SHARE) // (row_bytes + activation_bytes)
+        return max(1, min(fitting, MAX_BATCH_SIZE))
+
+    def _estimate_positions(self, request: RegionRequest) -> int:
+        """About how many positions a prompt takes: tokens of every frame with their time, and the words."""
+        num_frames = sum(
+            len(region.views if isinstance(region, Region) else region.rows) for region in request.regions
+        )
+        return num_frames * (self._network.config.num_object_tokens + 12) + len(request.prompt)
+
+    def _run_halving(
+        self, run: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
+    ) -> list[Result]:
+        """Run all items in one pass; where memory runs out, run the two halves instead."""
+        try:
+            return run(items)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(items) == 1:
+                raise ModelError(
+                    f"One request does not fit in memory: {error}",
+                    expected="room for the model and one request",
+                    do="pass fewer frames, or use a smaller model or a larger device",
+                ) from error
+        # Only here, with the failed pass's frames gone, can its memory be had back.
+        gc.collect()
+        if self._network.device.type == "cuda":
+            torch.cuda.empty_cache()
+        middle = len(items) // 2
+        return self._run_halving(run, items[:middle]) + self._run_halving(run, items[middle:])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out. On the CPU torch says so in a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def phrase_question(region: Region | ObjectTokens, question: str) -> str:
+    """The reference's form of a question about one object; one with its own `<region>` stays as it is."""
+    if REGION in question:
+        return question
+    is_video = region.is_video if isinstance(region, Region) else region.times_s is not None
+    return f"There is one object in the {'video' if is_video else 'image'}: {REGION}.\n{question}"
