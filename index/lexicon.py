@@ -234,12 +234,12 @@ SCENERY = (
 """Things of the street whose words would be mistaken for an object's colour, place or motion."""
 
 RELATIONS = _split(
-    "followed closely by|closely followed by|followed by|followed aside by|following by|following|follows|"
-    "followed|follow|behind|in front of|ahead of|next to|beside|besides|near|nearby|close to|passing by|passing|"
-    "passes|passed by|passed|overtaking|overtakes|overtook|overtaken by|alongside|parallel to|along with|"
-    "together with|with|by|towards|toward|past|between|around|under|above|below|than|like|catches up with|"
-    "catching up with|away from|against|riding|holding|carrying|pushing|pulling|wearing|chasing|chased by|"
-    "hit by|hits|hitting",
+    "followed closely by|closely followed by|followed by|followed aside by|following by|following|"
+    "follows|followed|follow|behind|in front of|ahead of|next to|beside|besides|near|nearby|close to|"
+    "passing by|passing|passes|passed by|passed|overtaking|overtakes|overtook|overtaken by|alongside|"
+    "parallel to|along with|together with|with|by|towards|toward|past|between|around|under|above|below|"
+    "than|like|catches up with|catching up with|away from|against|riding|holding|carrying|pushing|"
+    "pulling|wearing|chasing|chased by|hit by|hits|hitting",
     "|",
 )
 """What comes after these words is another thing, not the object that is looked for."""

@@ -7,7 +7,6 @@ those that follow: so "turn left", "to the left", "on the left" and "the left la
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -67,8 +66,9 @@ def find_phrases(text: str) -> tuple[list[Phrase], str]:
     """
     pieces, rest = _take_pieces(text)
     phrases = []
-    for piece, joined in _choose_own(pieces):
-        negated = _is_negated(piece, pieces, text)
+    for position, joined in _choose_own(pieces):
+        piece = pieces[position]
+        negated = _is_negated(position, pieces, text)
         phrases.append(Phrase(piece.text, piece.asks, negated, joined))
     return phrases, _drop_negated_words(pieces, rest)
 
@@ -86,8 +86,8 @@ def _take_pieces(text: str) -> tuple[list[_Piece], str]:
     return pieces, text.replace("\0", " ")
 
 
-def _choose_own(pieces: list[_Piece]) -> Iterable[tuple[_Piece, bool]]:
-    """The pieces that ask something of the object itself, and whether "or" came before each."""
+def _choose_own(pieces: list[_Piece]) -> Iterable[tuple[int, bool]]:
+    """Positions of the pieces that ask something of the object itself, and whether "or" came before each."""
     in_relation = seen_other = after_break = joined = skipped_motion = has_subject = False
     for position, piece in enumerate(pieces):
         if piece.role == "relation" or (piece.role == "further" and has_subject):
@@ -112,7 +112,7 @@ def _choose_own(pieces: list[_Piece]) -> Iterable[tuple[_Piece, bool]]:
             else:
                 in_relation = False
                 has_subject = has_subject or piece.is_category
-                yield piece, joined
+                yield position, joined
         joined = False
 
 
@@ -124,11 +124,10 @@ def _is_of_other(piece: _Piece, following: list[_Piece], *, seen_other: bool, af
     return piece.is_participle and bool(upcoming) and upcoming[0].is_object
 
 
-def _is_negated(piece: _Piece, pieces: list[_Piece], text: str) -> bool:
+def _is_negated(position: int, pieces: list[_Piece], text: str) -> bool:
     """Whether "not", "without" or the like stands shortly before, with nothing but "or" between."""
-    starts = [other.start for other in pieces]
-    position = bisect_left(starts, piece.start) - 1
-    edge = piece.start
+    edge = pieces[position].start
+    position -= 1
     while position >= 0:
         before = pieces[position]
         if len(text[before.end : edge].split()) > NEGATION_REACH_WORDS:

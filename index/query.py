@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tubelet.errors import QueryError
-from tubelet.index.lexicon import FILLERS, list_wider
+from tubelet.index.lexicon import CATEGORIES, FILLERS, list_wider
 from tubelet.index.phrases import Kind, Phrase, find_phrases
 from tubelet.index.times import TimeWindow, cut_times
 from tubelet.index.words import tokenize
+from tubelet.records import Attributes
 
 MOTION_KINDS: tuple[Kind, ...] = ("turn", "heading", "pace", "range", "entry", "exit")
 MAX_WORDS = 64
@@ -40,8 +41,9 @@ class Condition:
 class ParsedQuery:
     """What was understood of a sentence.
 
-    `text` is for the text model: the sentence without its times. `conditions` are judged on what was
-    measured; `time` is an exact filter. `words` are the stems that no condition explains.
+    `text` is for the text model: the sentence without its times, so it is empty where only a time was given.
+    `conditions` are judged on what was measured; `time` is an exact filter. `words` are the stems that no
+    condition explains.
     """
 
     text: str
@@ -82,15 +84,21 @@ def parse_query(sentence: str) -> ParsedQuery:
     without_time = " ".join(cut_times(text)[0].split()) if time else text
     words = dict.fromkeys(token for token in tokenize(rest) if token not in _FILLER_STEMS)
     return ParsedQuery(
-        text=without_time.strip(" ,;") or text,
+        text=without_time.strip(" ,;.") if time else text,
         conditions=conditions,
         time=time,
         words=tuple(words)[:MAX_WORDS],
     )
 
 
-def find_category(caption: str) -> str:
-    """The category of the object that a caption is about, or nothing when it names none."""
+def choose_label(caption: str, attributes: Attributes) -> str:
+    """The category that was measured, or else the one that the caption is about; empty when neither is known.
+
+    Known words become the lexicon's category ("automobile" is a car); others stay as they are.
+    """
+    if attributes.category:
+        category = attributes.category.lower()
+        return CATEGORIES.get(category, category)
     if not caption.strip():
         return ""
     return next(iter(parse_query(caption).find("category")), "")
@@ -129,7 +137,8 @@ def _add(conditions: list[Condition], new: Condition, joined: bool) -> None:
     if new.kind == "category" and not joined:  # "SUV car", "Volvo wagon": the exact one counts
         wider = {name for value in values for name in list_wider(value)}
         values = tuple(value for value in values if value not in wider)
-    conditions[same[-1]] = Condition(old.kind, values, old.negated, f"{old.phrase}, {new.phrase}")
+    phrase = old.phrase if new.phrase in old.phrase else f"{old.phrase}, {new.phrase}"
+    conditions[same[-1]] = Condition(old.kind, values, old.negated, phrase)
 
 
 def _keep_narrower(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:

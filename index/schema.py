@@ -11,7 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from tubelet.index.words import choose_label, list_words
+from tubelet.index.query import choose_label
+from tubelet.index.words import list_words
 from tubelet.records import Attributes, Box, IndexedObject, ModelNames, Moment, Motion, PathPoint, Video
 
 SCHEMA_VERSION = 1

@@ -35,7 +35,7 @@ from tubelet.index.schema import (
     read_object,
     read_video,
 )
-from tubelet.index.write import delete_rows, explain_failure, merge_rows
+from tubelet.index.tables import count_rows, delete_rows, explain_failure, merge_rows, read_rows
 from tubelet.records import IndexedObject, ModelNames, Moment, Video
 
 LOCK_TIMEOUT_S = 600.0
@@ -226,7 +226,7 @@ class IndexStore:
 
     def count_rows(self) -> RowCounts:
         """Rows in each table."""
-        return RowCounts(*(table.count_rows() for table in (self._videos, self._tubelets, self._moments)))
+        return RowCounts(*(count_rows(table) for table in (self._videos, self._tubelets, self._moments)))
 
     def optimize(self) -> None:
         """Compact the tables and bring their indexes up to date, one process at a time.
@@ -235,7 +235,7 @@ class IndexStore:
         """
         with _lock(self.location), explain_failure(self.location, "optimized"):
             for table in (self._videos, self._tubelets, self._moments):
-                if table.count_rows() == 0:
+                if count_rows(table) == 0:
                     continue
                 indexed = {column for index in table.list_indices() for column in index.columns}
                 for column in _SCALAR_INDEXES[table.name]:
@@ -256,7 +256,7 @@ class IndexStore:
                 ascii_folding=False,
             )
             self._moments.create_index("words", config=config)
-        if "text_vector" not in indexed and self._moments.count_rows() >= VECTOR_INDEX_MIN_ROWS:
+        if "text_vector" not in indexed and count_rows(self._moments) >= VECTOR_INDEX_MIN_ROWS:
             self._moments.create_index("text_vector", config=HnswSq(distance_type="cosine"))
 
     def _iterate_video(self, video_id: str) -> Iterator[tuple[IndexedObject, list[Moment]]]:
@@ -281,19 +281,15 @@ class IndexStore:
         table: Any,
         where: Expr | None = None,
         *,
-        columns: Sequence[str] | None = None,
+        columns: list[str] | None = None,
         without: Sequence[str] = (),
     ) -> list[dict[str, Any]]:
         """All rows of a plain scan."""
         _refuse_forked_process()
-        with explain_failure(self.location, "read"):
-            query = table.search()
-            if where is not None:
-                query = query.where(where)
-            if columns is not None or without:
-                names = columns or [name for name in table.schema.names if name not in without]
-                query = query.select(list(names))
-            rows: list[dict[str, Any]] = query.limit(None).to_list()
+        request = table.search() if where is None else table.search().where(where)
+        if columns is not None or without:
+            request = request.select(columns or [name for name in table.schema.names if name not in without])
+        rows: list[dict[str, Any]] = read_rows(table, request.limit(None)).to_pylist()
         return rows
 
     def _open_table(self, name: str) -> Any:

@@ -24,8 +24,3 @@ def list_words(caption: str, attributes: Attributes, motion: Motion) -> str:
     if motion.stopped:
         words.append("stopped")
     return f" {' '.join(tokenize(' '.join(words)))} "
-
-
-def choose_label(caption: str, attributes: Attributes) -> str:
-    """The category that was measured, or else the first that the caption names; empty when neither does."""
-    return attributes.category.lower()

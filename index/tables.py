@@ -1,4 +1,4 @@
-"""Writing rows into one LanceDB table in one commit."""
+"""Reading and writing one LanceDB table: a write is one commit, and a failure says where it was."""
 
 from __future__ import annotations
 
@@ -34,13 +34,25 @@ def merge_rows(table: Any, key: str, rows: Iterable[Mapping[str, Any]], *, repla
     return len(batches.keys)
 
 
+def read_rows(table: Any, request: Any) -> pa.Table:
+    """The rows that a LanceDB request asks for."""
+    with explain_failure(table.uri, "read"):
+        return request.to_arrow()
+
+
+def count_rows(table: Any, where: Expr | None = None) -> int:
+    """How many rows `where` selects, or all."""
+    with explain_failure(table.uri, "read"):
+        return int(table.count_rows(None if where is None else where.to_sql()))
+
+
 def delete_rows(table: Any, which: Expr) -> bool:
     """Delete rows in one commit; False, and no commit, when there are none."""
+    if count_rows(table, which) == 0:
+        return False
     with explain_failure(table.uri, "written"):
-        found = table.count_rows(which.to_sql()) > 0
-        if found:
-            table.delete(which)
-    return found
+        table.delete(which)
+    return True
 
 
 @contextmanager

@@ -1,0 +1,118 @@
+"""Why a moment was found, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tubelet.index.query import Condition, ParsedQuery
+from tubelet.index.scoring import match_colours
+from tubelet.index.words import tokenize
+
+MATCH, MISMATCH = 0.5, 0.25
+"""From here on a condition counts as met; below this it is told as not met, in between as partly met."""
+
+_TURNS = {"left": "turns left", "right": "turns right", "u": "makes a U-turn", "none": "goes straight"}
+
+
+def explain_hit(
+    query: ParsedQuery, row: Mapping[str, Any], judged: Mapping[Condition, float], cosine: float | None
+) -> tuple[str, ...]:
+    """One phrase a condition, then the words that were found, then how alike the texts are.
+
+    `judged` says how well each condition is met (NaN: unknown).
+    """
+    reasons = [_explain(condition, row, value) for condition, value in judged.items()]
+    found = [word for word in dict.fromkeys(_list_query_words(query.text)) if f" {word[1]} " in row["words"]]
+    if found:
+        reasons.append("words: " + ", ".join(word for word, _ in found))
+    if cosine is not None and query.text:
+        reasons.append(f"text similarity {cosine:.2f}")
+    return tuple(reasons)
+
+
+def _list_query_words(text: str) -> list[tuple[str, str]]:
+    """The words of the sentence as written, each with its stem."""
+    words = []
+    for word in text.split():
+        stems = tokenize(word)
+        if len(stems) == 1:
+            words.append((word.strip(".,;:!?\"'()").lower(), stems[0]))
+    return words
+
+
+def _explain(condition: Condition, row: Mapping[str, Any], value: float) -> str:
+    seen = _tell(condition, row)
+    if np.isnan(value):
+        return f"{_NAMES[condition.kind]} unknown"
+    if value >= MATCH:
+        return seen
+    wanted = " or ".join(_word(condition, name) for name in condition.values)
+    if condition.negated:
+        return f"{seen}, though not wanted"
+    return f"{seen}, {'only partly' if value >= MISMATCH else 'not'} {wanted}"
+
+
+def _word(condition: Condition, value: str) -> str:
+    if condition.kind == "turn":
+        return {"none": "straight", "u": "a U-turn"}.get(value, value)
+    return value
+
+
+def _tell(condition: Condition, row: Mapping[str, Any]) -> str:
+    """What the row says about the condition's subject."""
+    kind = condition.kind
+    if kind == "colour":
+        return _tell_colour(condition, row)
+    if kind == "category":
+        return f"category {row['label']}"
+    if kind == "size":
+        return f"size {row['size']}"
+    if kind == "turn":
+        return "stopped" if row["stopped"] else _TURNS[row["turn"]]
+    if kind == "heading":
+        return "stopped" if row["stopped"] else f"moves {row['heading']}"
+    if kind == "pace":
+        return "stopped" if row["stopped"] else f"moves at {row['speed']:.1f} own lengths/s"
+    if kind == "range":
+        return "approaches" if row["approaching"] else "leaves" if row["leaving"] else "keeps its distance"
+    if kind in ("entry", "exit"):
+        side = row[f"{kind}_side"]
+        verb = "enters" if kind == "entry" else "leaves"
+        return (
+            f"{verb} at the {side}"
+            if side
+            else f"does not {verb[:-1] if kind == 'entry' else 'leave'} the frame"
+        )
+    return _tell_place(row)
+
+
+def _tell_colour(condition: Condition, row: Mapping[str, Any]) -> str:
+    shares = dict(zip(row["colours"], row["colour_shares"], strict=True))
+    wanted = match_colours(condition.values)
+    name = next((name for name in shares if name in wanted), next(iter(shares), ""))
+    return f"colour {name} ({100 * shares.get(name, 0.0):.0f} % of the object)"
+
+
+def _tell_place(row: Mapping[str, Any]) -> str:
+    box = row["box_mean"]
+    x = (box["x0"] + box["x1"]) / 2 / row["frame_width"]
+    y = (box["y0"] + box["y1"]) / 2 / row["frame_height"]
+    return f"at {100 * x:.0f} % of the width, {100 * y:.0f} % of the height"
+
+
+_NAMES = {
+    "colour": "colour",
+    "category": "category",
+    "size": "size",
+    "turn": "turn",
+    "heading": "heading",
+    "pace": "pace",
+    "range": "distance",
+    "entry": "entry",
+    "exit": "exit",
+    "place_x": "place",
+    "place_y": "place",
+}
