@@ -152,7 +152,10 @@ def _split_turns(times: Array, stretch: Span, turns: Sequence[Span], min_moment_
 def _split_long(
     times: Array, span: Span, turns: Sequence[Span], min_moment_s: float, max_moment_s: float
 ) -> list[Span]:
-    """Cut a span into nearly equal parts of at most `max_moment_s`, beside its turns rather than in them."""
+    """Cut a span into nearly equal parts of at most `max_moment_s`, beside its turns if they fit into one.
+
+    For a turn's sake a part may be as short as half of `min_moment_s`.
+    """
     start, end = span
     duration_s = _duration(times, span)
     if duration_s <= max_moment_s or end - start < 2:
@@ -165,7 +168,7 @@ def _split_long(
                 edge
                 for edge in (turn_start, turn_end + 1)
                 if start < edge < end
-                and min(_duration(times, (start, edge)), _duration(times, (edge, end))) >= min_moment_s
+                and min(_duration(times, (start, edge)), _duration(times, (edge, end))) >= min_moment_s / 2
             ]
             cut = min(beside, key=lambda edge: abs(float(times[edge]) - target_s), default=cut)
     first = _split_long(times, (start, cut), turns, min_moment_s, max_moment_s)
