@@ -20,11 +20,12 @@ _TURNS = {"left": "turns left", "right": "turns right", "u": "makes a U-turn", "
 def explain_hit(
     query: ParsedQuery, row: Mapping[str, Any], judged: Mapping[Condition, float], cosine: float | None
 ) -> tuple[str, ...]:
-    """One phrase a condition, then the words that were found, then how alike the texts are.
+    """The time, one phrase a condition, then the words that were found, then how alike the texts are.
 
     `judged` says how well each condition is met (NaN: unknown).
     """
-    reasons = [_explain(condition, row, value) for condition, value in judged.items()]
+    reasons = ["in the time that was asked"] if query.time else []
+    reasons += [_explain(condition, row, value) for condition, value in judged.items()]
     found = [word for word in dict.fromkeys(_list_query_words(query.text)) if f" {word[1]} " in row["words"]]
     if found:
         reasons.append("words: " + ", ".join(word for word, _ in found))

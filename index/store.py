@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import lancedb
-from filelock import FileLock, Timeout
 from lancedb.expr import Expr, col, lit
 from lancedb.index import FTS, BTree, HnswSq
 
 from tubelet.errors import StoreError
+from tubelet.index.location import find_local_folder, lock_writers
 from tubelet.index.schema import (
     SCHEMA_VERSION,
     VERSION_KEY,
@@ -37,9 +35,6 @@ from tubelet.index.schema import (
 )
 from tubelet.index.tables import count_rows, delete_rows, explain_failure, merge_rows, read_rows
 from tubelet.records import IndexedObject, ModelNames, Moment, Video
-
-LOCK_TIMEOUT_S = 600.0
-"""How long a writer waits for another one before it gives up."""
 
 VECTOR_INDEX_MIN_ROWS = 50_000
 """Fewer moments than this are searched exactly; from here on `optimize` builds a vector index."""
@@ -95,7 +90,7 @@ class IndexStore:
         """
         _refuse_forked_process()
         place = str(location)
-        folder = _find_local_folder(place)
+        folder = find_local_folder(place)
         if folder is not None and not create and not folder.is_dir():
             raise _missing(place)
         with explain_failure(place, "opened"):
@@ -107,8 +102,7 @@ class IndexStore:
             if create:
                 assert text_dimensions is not None, "creating an index needs text_dimensions"
                 assert object_dimensions is not None, "creating an index needs object_dimensions"
-                with _lock(place):
-                    _create_tables(connection, text_dimensions, object_dimensions)
+                _create_tables(place, connection, text_dimensions, object_dimensions)
         store = cls(place, connection)
         store._check_dimensions("text", store.text_dimensions, text_dimensions)
         store._check_dimensions("object", store.object_dimensions, object_dimensions)
@@ -154,7 +148,7 @@ class IndexStore:
                 del row["object_vector"]
             return row
 
-        with _lock(self.location):
+        with lock_writers(self.location):
             delete_rows(self._videos, own)
             num_objects = merge_rows(
                 self._tubelets,
@@ -174,7 +168,7 @@ class IndexStore:
     def remove_video(self, video_id: str) -> bool:
         """Take a video and all its rows out; False when it was not there. Nothing else is touched."""
         own = col("video_id") == lit(video_id)
-        with _lock(self.location):
+        with lock_writers(self.location):
             return any([delete_rows(table, own) for table in (self._videos, self._moments, self._tubelets)])
 
     def get_video(self, video_id: str) -> Video | None:
@@ -233,7 +227,7 @@ class IndexStore:
 
         Rows that were added since the last call are found without it, only more slowly.
         """
-        with _lock(self.location), explain_failure(self.location, "optimized"):
+        with lock_writers(self.location), explain_failure(self.location, "optimized"):
             for table in (self._videos, self._tubelets, self._moments):
                 if count_rows(table) == 0:
                     continue
@@ -332,52 +326,22 @@ def _check_video(items: Iterable[Any], video: Video) -> Iterator[Any]:
         yield item
 
 
-def _create_tables(connection: Any, text_dimensions: int, object_dimensions: int) -> None:
+def _create_tables(place: str, connection: Any, text_dimensions: int, object_dimensions: int) -> None:
     schemas = {
         "videos": make_videos_schema(),
         "tubelets": make_tubelets_schema(),
         "moments": make_moments_schema(text_dimensions, object_dimensions),
     }
-    existing = _list_tables(connection)
-    for name, schema in schemas.items():
-        if name not in existing:
-            connection.create_table(name, schema=schema)
+    if schemas.keys() <= set(_list_tables(connection)):
+        return
+    with lock_writers(place):
+        existing = _list_tables(connection)
+        for name in schemas.keys() - set(existing):
+            connection.create_table(name, schema=schemas[name])
 
 
 def _list_tables(connection: Any) -> list[str]:
     return list(connection.list_tables().tables)
-
-
-def _find_local_folder(location: str) -> Path | None:
-    """The folder, or None for an address that only LanceDB understands."""
-    if location.startswith("file://"):
-        return Path(location.removeprefix("file://"))
-    return None if "://" in location else Path(location).expanduser().absolute()
-
-
-def _lock(location: str) -> AbstractContextManager[object]:
-    """One writer at a time in a local folder. On S3 LanceDB's conditional writes settle who was first."""
-    folder = _find_local_folder(location)
-    return nullcontext() if folder is None else _FolderLock(folder)
-
-
-class _FolderLock(AbstractContextManager[object]):
-    def __init__(self, folder: Path) -> None:
-        self._lock = FileLock(folder / "write.lock", timeout=LOCK_TIMEOUT_S)
-        self._folder = folder
-
-    def __enter__(self) -> object:
-        try:
-            return self._lock.acquire()
-        except Timeout:
-            raise StoreError(
-                f"The index at {self._folder} has been locked by another writer for {LOCK_TIMEOUT_S:.0f} s",
-                expected="one writer at a time",
-                do="wait for the other run to end, or stop it",
-            ) from None
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 def _missing(location: str) -> StoreError:
