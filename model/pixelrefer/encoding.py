@@ -33,7 +33,7 @@ from tubelet.model.pixelrefer.regions import (
     spread_cells,
 )
 
-MAX_PATCHES_PER_CALL = 16_384
+MAX_PATCHES_PER_CALL = 8_192
 """Patches of one packed vision call: it bounds memory (36 KB a patch in 16 bits at the published width)."""
 
 CHANGED_PIXEL = 0.1 / 255
@@ -187,7 +187,8 @@ def normalise_patches(patches_PX: Tensor, config: PixelReferConfig) -> Tensor:
     """Bytes to (x / 255 - mean) / std, channel by channel, float32."""
     mean_X = torch.tensor(config.pixel_mean, device=patches_PX.device).repeat_interleave(PATCH_AREA_PX)
     std_X = torch.tensor(config.pixel_std, device=patches_PX.device).repeat_interleave(PATCH_AREA_PX)
-    return (patches_PX.float() / 255 - mean_X) / std_X
+    # In place: a batch's patches are the largest tensor there is, and copies of it cost more than the sums.
+    return patches_PX.float().div_(255).sub_(mean_X).div_(std_X)
 
 
 def encode_scene_tokens(network: PixelRefer, frames: Sequence[Image], *, is_video: bool) -> list[Tensor]:

@@ -160,10 +160,19 @@ def build_prompt(
     words = text.strip().split(REGION)
     pieces = [f"{TURN_START}user\n", "" if scene is None else _write_scene(scene), words[0]]
     for region, after in zip(regions, words[1:], strict=True):
-        pieces += [_write_region(region, timed=timed), after]
+        pieces += [write_region(region, timed=timed), after]
     pieces.append(f"{TURN_END}\n{TURN_START}assistant\n")
     rows = [row for part in (scene, *regions) if part is not None for row in part.rows]
     return Prompt(tuple(tokenizer.encode("".join(pieces))), torch.cat(rows))
+
+
+def write_region(region: RegionRows, *, timed: bool = True) -> str:
+    """What `<region>` becomes: `[...]`, and in a video the time before each frame's tokens."""
+    places = [REGION_TOKEN * len(rows) for rows in region.rows]
+    if region.times_s is None or not timed:
+        return f"[{''.join(places)}]"
+    timed_places = [f"Time {round(t, 1)}:{place}" for t, place in zip(region.times_s, places, strict=True)]
+    return f"[{','.join(timed_places)}]"
 
 
 def embed_prompts(network: PixelRefer, prompts: Sequence[Prompt], start: int = 0) -> Tensor:
@@ -179,14 +188,6 @@ def embed_prompts(network: PixelRefer, prompts: Sequence[Prompt], start: int = 0
         num_before = prompt.token_ids[:start].count(PLACEHOLDER)
         row_TD[: len(ids_T)][place_T] = prompt.rows[num_before:].to(network.dtype)
     return embedded_BTD
-
-
-def _write_region(region: RegionRows, *, timed: bool) -> str:
-    places = [REGION_TOKEN * len(rows) for rows in region.rows]
-    if region.times_s is None or not timed:
-        return f"[{''.join(places)}]"
-    timed_places = [f"Time {round(t, 1)}:{place}" for t, place in zip(region.times_s, places, strict=True)]
-    return f"[{','.join(timed_places)}]"
 
 
 def _write_scene(scene: RegionRows) -> str:
