@@ -81,14 +81,20 @@ def parse_query(sentence: str) -> ParsedQuery:
     plain, time = cut_times(_simplify(text))
     phrases, rest = find_phrases(plain)
     conditions = _settle(phrases)
-    without_time = " ".join(cut_times(text)[0].split()) if time else text
     words = dict.fromkeys(token for token in tokenize(rest) if token not in _FILLER_STEMS)
     return ParsedQuery(
-        text=without_time.strip(" ,;.") if time else text,
+        text=text if time is None else _cut_times_from(text),
         conditions=conditions,
         time=time,
         words=tuple(words)[:MAX_WORDS],
     )
+
+
+def _cut_times_from(text: str) -> str:
+    """The sentence as written, without its times; empty when no word of weight is left."""
+    rest = re.sub(r"\s*([,;.])[\s,;.]*", r"\1 ", cut_times(text)[0])
+    rest = " ".join(rest.split()).strip(" ,;.")
+    return rest if tokenize(rest) else ""
 
 
 def choose_label(caption: str, attributes: Attributes) -> str:

@@ -154,7 +154,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], TimeWindow]], ...
         _read_between,
     ),
     (
-        _compile(rf"(?:after|since|from|past|starting at)\s(?P<point>{_POINT})(?:\s(?:on|onwards?))?"),
+        _compile(rf"(?:after|since|from|past|starting at)\s(?P<point>{_POINT})(?:\s(?:onwards?|on)\b)?"),
         lambda match: TimeWindow(read_seconds(match["point"])),
     ),
     (
