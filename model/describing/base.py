@@ -16,7 +16,8 @@ class ObjectView:
     """One decoded look at an object.
 
     `image` is (h, w, 3) RGB, the part `crop` of the upright source frame; `mask` is (h, w), True on the
-    object. `scene` is the whole frame, small (h', w', 3), or None when it was not kept.
+    object. `scene` is the whole frame, small (h', w', 3), or None when it was not kept. `frame_size` is
+    (width, height) of the source frame, or None where nobody recorded it.
     """
 
     time_s: float
@@ -24,6 +25,7 @@ class ObjectView:
     mask: Mask
     crop: Box
     scene: Image | None = None
+    frame_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ What it gets never depends on the requests beside it.
 from __future__ import annotations
 
 import gc
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,8 @@ class PixelReferCaptioner:
         max_new_tokens: int = 128,
         batch_size: int | None = None,
     ) -> None:
-        """`batch_size` limits the requests of one pass; without it, free memory does."""
+        """`name` is `name@version`; stored object tokens are tied to it. `batch_size` limits the requests of
+        one pass; without it, free memory does."""
         self._network = network
         self._tokenizer = tokenizer
         self._batch_size = batch_size
@@ -135,10 +137,15 @@ class PixelReferCaptioner:
         return cls(
             network,
             tokenizer,
-            name=str(name_or_folder),
+            name=f"{Path(name_or_folder).name}@{_digest_weights(network)}",
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
         )
+
+    @property
+    def num_dimensions(self) -> int:
+        """Length of an object vector."""
+        return self._network.config.width
 
     def describe(self, requests: Sequence[RegionRequest]) -> list[RegionAnswer]:
         """Answer many requests, in order, in as few passes as memory allows.
@@ -340,6 +347,14 @@ class PixelReferCaptioner:
             torch.cuda.empty_cache()
         middle = len(items) // 2
         return self._run_halving(run, items[:middle]) + self._run_halving(run, items[middle:])
+
+
+def _digest_weights(network: PixelRefer) -> str:
+    """A version for these weights, from two small tensors that every training moves."""
+    digest = hashlib.blake2b(digest_size=4)
+    for weight in (network.region_encoder.feat_linear[2].bias, network.decoder.norm.weight):
+        digest.update(weight.float().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
