@@ -134,6 +134,9 @@ class DecoderService:
 
     def _configure(self, command: Json) -> None:
         width, height, batch_size = command["width"], command["height"], command["batch_size"]
+        self._samples = sample_positions(
+            self._index.times_s, command["sample_fps"], command["nominal_frame_rate"], self._index.duration_s
+        )
         self._pictures = PictureReader(
             self._path,
             self._container_name,
@@ -141,15 +144,13 @@ class DecoderService:
             width=width,
             height=height,
             rotation_deg=command["rotation_deg"],
+            samples=self._samples,
             num_threads=self._num_threads,
             batch_size=batch_size,
         )
         self._memory = mmap.mmap(command["memory_fd"], 0)
         self._slots = np.frombuffer(self._memory, dtype=np.uint8).reshape(
             NUM_SLOTS, batch_size, height, width, 3
-        )
-        self._samples = sample_positions(
-            self._index.times_s, command["sample_fps"], command["nominal_frame_rate"], self._index.duration_s
         )
 
     def _choose(self, command: Json) -> list[int]:

@@ -89,48 +89,45 @@ class PyAvReader:
         wanted = {int(self._index.stamps[position]): position for position in positions}
         last_stamp = max(wanted)
         position, _ = self._index.find_members(group)
-        for frames in self._decode_from(group):
-            for frame in frames:
-                if self._index.counted:
-                    stamp = int(self._index.stamps[position]) if position < len(self._index.stamps) else None
-                    position += 1
-                else:
-                    stamp = frame.pts
-                if stamp is None:
-                    continue
-                if stamp in wanted:
-                    yield wanted.pop(stamp), frame
-                if stamp >= last_stamp:
-                    return
+        for frame in self._decode_from(group):
+            stamp = frame.pts
+            if self._index.counted:
+                stamp = int(self._index.stamps[min(position, len(self._index.stamps) - 1)])
+                position += 1
+            if stamp in wanted:
+                yield wanted.pop(stamp), frame
+            if stamp is not None and stamp >= last_stamp:
+                break
+        self._stream.codec_context.flush_buffers()  # Waits for its threads' last messages.
 
-    def count_errors(self, group: int, messages: MessageCounter) -> int:
-        """Decode the whole group and count the errors reported for its own packets.
+    def count_errors(self, group: int, last: int, messages: MessageCounter) -> int:
+        """Decode a group to the frame at position `last`; count the errors reported for its own packets.
 
         Decoding starts a group earlier: pictures that refer to it are no errors of this one.
         """
         start, stop = self._index.find_members(group)
         own = {int(stamp) for stamp in self._index.stamps[start:stop]}
+        last_stamp = int(self._index.stamps[last])
         num_errors = 0
         messages.take()
         for packet in self._packets_from(max(group - 1, min(group, 0))):
-            stamp = stamp_of(packet, counted=self._index.counted)
             failed = False
             try:
                 packet.decode()
             except av.error.FFmpegError:
                 failed = True
             num_lines = messages.take()
+            stamp = stamp_of(packet, counted=self._index.counted)
             if stamp in own:
                 num_errors += max(num_lines, int(failed))
-                own.discard(stamp)
-            if not own:
+            if stamp == last_stamp:
                 break
         return num_errors
 
-    def _decode_from(self, group: int) -> Iterator[list[VideoFrame]]:
+    def _decode_from(self, group: int) -> Iterator[VideoFrame]:
         for packet in self._packets_from(group):
             try:
-                yield packet.decode()
+                yield from packet.decode()
             except av.error.FFmpegError:
                 os.write(2, b"a packet could not be decoded\n")  # Some decoders fail without a word.
 
@@ -185,6 +182,7 @@ class PictureReader:
         width: int,
         height: int,
         rotation_deg: int,
+        samples: NDArray[np.int64],
         num_threads: int,
         batch_size: int,
     ) -> None:
@@ -192,10 +190,10 @@ class PictureReader:
         self.damage: dict[int, int] = {}
         self._path, self._container_name = path, container_name
         self._width, self._height, self._rotation_deg = width, height, rotation_deg
-        self._batch_size = batch_size
+        self._samples, self._batch_size = samples, batch_size
         self._messages = MessageCounter()
-        self._is_alarmed = False
         self._exact = PyAvReader(path, container_name, index, num_threads=num_threads)
+        self._serial = PyAvReader(path, container_name, index, num_threads=1)
         self._graphs: dict[tuple[int, int, str], Graph] = {}
         self._fast: Any = None
         if index.plain and width >= _MIN_DECORD_WIDTH and not _holds_text_format(path):
@@ -217,43 +215,49 @@ class PictureReader:
         self._messages.take()
         for group, members in groupby(positions, key=self.index.find_group):
             left = list(members)
-            yield from self._read_fast(left)
+            if group not in self.damage:
+                yield from self._read_fast(group, left)
             if left:
-                for position, frame in self._exact.read(group, left):
+                reader = self._serial if self.damage.get(group) else self._exact
+                for position, frame in reader.read(group, left):
                     yield position, self._convert(frame)
-            if (self._messages.take() or self._is_alarmed) and group not in self.damage:
-                self.damage[group] = self._count_errors(group)
-            self._is_alarmed = False
+                if self._messages.take():
+                    self._judge(group)
 
-    def _read_fast(self, left: list[int]) -> Iterator[Picture]:
+    def _read_fast(self, group: int, left: list[int]) -> Iterator[Picture]:
         """Read with decord2 while it reports nothing; what is still to be read stays in `left`."""
         if self._fast is None:
             return
         import decord
 
-        while left:
+        num_messages = 0
+        while left and not num_messages:
             part = left[: self._batch_size]
             try:
                 images = self._fast.get_batch(part).asnumpy()
             except decord.DECORDError:
-                self._is_alarmed = True
                 self._fast = None  # Its decoding thread is gone.
+                self._judge(group)
                 return
-            if self._messages.take():
-                self._is_alarmed = True
-                break
-            del left[: len(part)]
-            yield from zip(part, images, strict=True)
-        self._fast.seek(0)  # Waits for its threads, so that their last messages are in.
+            num_messages = self._messages.take()
+            if not num_messages:
+                del left[: len(part)]
+                yield from zip(part, images, strict=True)
+        self._fast.seek(0)  # Ends its reading ahead and waits for its threads' last messages.
+        if self._messages.take() or num_messages:
+            self._judge(group)
 
-    def _count_errors(self, group: int) -> int:
-        """Errors in a group, by a decode of all of it in one thread: the same whatever was read of it."""
-        reader = PyAvReader(self._path, self._container_name, self.index, num_threads=1)
-        try:
-            return reader.count_errors(group, self._messages)
-        finally:
-            reader.close()
-            self._messages.take()
+    def _judge(self, group: int) -> None:
+        """Count the errors of a group in which something was reported.
+
+        It is decoded from its start to its last sample, in one thread, so the answer is the same whatever
+        was read of it, and however far a decoder had read ahead.
+        """
+        if group not in self.damage:
+            start, stop = self.index.find_members(group)
+            members = self._samples[(self._samples >= start) & (self._samples < stop)]
+            last = int(members[-1]) if len(members) else stop - 1
+            self.damage[group] = self._serial.count_errors(group, last, self._messages)
 
     def _convert(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """Turn, scale and convert as decord2 does, with libavfilter's defaults."""
