@@ -67,7 +67,7 @@ def find_foreground(picture: Image, expected: FloatImage, tolerance: FloatImage)
     jump = _measure_jumps(ratio, level)
     sure = _drop_specks(changed & (~shaded | (jump > np.maximum(_MIN_EDGE, tolerance))))
     sure |= _find_plain_surfaces((contrast > _STRONG) & ~sure, sure, jump)
-    return _keep_clear(_fill(sure, changed), contrast > _STRONG, jump)
+    return _keep_clear(fill_outlines(sure, changed), contrast > _STRONG, jump)
 
 
 def _measure_jumps(ratio: FloatImage, level: FloatImage) -> FloatImage:
@@ -98,21 +98,25 @@ def _drop_specks(mask: Mask) -> Mask:
     return mask & (share > 0.5)
 
 
-def _fill(mask: Mask, changed: Mask) -> Mask:
-    """Close small gaps, then fill what is fenced in on all sides: small holes, and changed ones."""
-    height, width = mask.shape
-    reach = max(1, round(_CLOSE_SHARE * max(height, width)) // 2)
+def _close_gaps(mask: Mask) -> Mask:
+    """Close gaps up to a small share of the picture's longer side."""
+    reach = max(1, round(_CLOSE_SHARE * max(mask.shape)) // 2)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     margin = 2 * reach
     framed = cv2.copyMakeBorder(mask.astype(np.uint8), *[margin] * 4, cv2.BORDER_REPLICATE)
-    closed = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, kernel)[margin:-margin, margin:-margin]
-    num_holes, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed, connectivity=4)
+    closed = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, kernel)
+    return np.asarray(closed[margin:-margin, margin:-margin], bool)
+
+
+def fill_outlines(mask: Mask, changed: Mask) -> Mask:
+    """Close small gaps, then fill what is fenced in on all sides: small holes, and changed ones."""
+    closed = _close_gaps(mask)
+    num_holes, labels, stats, _ = cv2.connectedComponentsWithStats((~closed).astype(np.uint8), connectivity=4)
     areas = stats[:, cv2.CC_STAT_AREA]
     num_changed = np.bincount(labels[changed], minlength=num_holes)
-    filled = (areas <= _MAX_HOLE_SHARE * height * width) | (num_changed > 0.5 * areas)
+    filled = (areas <= _MAX_HOLE_SHARE * mask.size) | (num_changed > 0.5 * areas)
     filled[0] = True
-    whole: Mask = filled[labels]
-    return whole
+    return np.asarray(filled[labels], bool)
 
 
 def _keep_clear(mask: Mask, strong: Mask, jump: FloatImage) -> Mask:

@@ -16,7 +16,8 @@ from tubelet.model.tracking.background import Background, estimate_background
 from tubelet.model.tracking.base import TrackedFrame, TrackedObject
 from tubelet.model.tracking.blobs import find_blobs, index_colours
 from tubelet.model.tracking.camera import Affine
-from tubelet.model.tracking.scene import MovingScene, Scene, StillScene
+from tubelet.model.tracking.flow import FlowScene
+from tubelet.model.tracking.scene import LearningScene, Scene, StillScene
 from tubelet.model.tracking.tracks import Sighting, Track, TrackSet
 from tubelet.records import Box, CameraStep, Observation
 
@@ -180,9 +181,9 @@ class _Run:
 
 def _choose_scene(context: Sequence[Image]) -> Scene:
     if len(context) < _MIN_CONTEXT:
-        return MovingScene()
+        return LearningScene()
     background: Background = estimate_background(context)
-    return StillScene(background) if background.steadiness >= _MIN_STEADINESS else MovingScene()
+    return StillScene(background) if background.steadiness >= _MIN_STEADINESS else FlowScene()
 
 
 def _observe(sighting: Sighting, time_s: float, scale: np.ndarray, height: int, width: int) -> Observation:

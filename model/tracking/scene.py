@@ -1,4 +1,4 @@
-"""What stands out from the scene in each picture: before a still background, or a moving one."""
+"""What stands out from the scene in each picture: before a background known or learned."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ _REFRESH_S = 2.0
 _REFRESH_RATE = 0.1
 _MAX_DRIFT = 10.0
 _STILL_MARGIN_PX = 9
+_LEARNING_NOISE = 3.0
+_LEARNING_SHAKE = 2.0
+_LEARNING_S = 3.0
+_FORGETTING_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,55 +99,31 @@ class StillScene:
         self._image += rate * (even - self._image)
 
 
-class MovingScene:
-    """No background is known: it is learned while watching, and carried along with the camera.
+class LearningScene:
+    """A fixed camera of which no background is known: it is learned while watching.
 
-    What stands still from the start belongs to the scene until it moves.
+    What stands still from the start belongs to the scene; when it leaves, its place stands out until it is
+    learned anew.
     """
-
-    _MIN_AGE = 3.0
-    _MAX_AGE = 12.0
-    _FOREGROUND_RATE = 0.3
-    _NOISE = 3.0
-    _SHAKE_FACTOR = 2.5
-    _MAX_SHARE = 0.35
 
     def __init__(self) -> None:
         self._image: FloatImage | None = None
-        self._age = np.zeros((1, 1), np.float32)
-        self._grey = np.zeros((1, 1), np.uint8)
-        self._foreground = np.zeros((1, 1), bool)
+        self._age = 0.0
 
     def look(self, picture: Image, step_s: float) -> Sight:
-        grey = to_grey(picture)
-        height, width = grey.shape
         if self._image is None:
             self._image = picture.astype(np.float32)
-            self._age = np.ones((height, width), np.float32)
-            self._foreground = np.zeros((height, width), bool)
-            self._grey = grey
-            return Sight(self._foreground, identity(), self._image)
-        step = estimate_step(self._grey, grey, ~self._foreground)
-        if not is_still(step, height, width):
-            self._image = warp(self._image, step)
-            self._age = cv2.warpAffine(self._age, step, (width, height), flags=cv2.INTER_LINEAR)
         exposure = fit_exposure(picture, self._image)
-        expected = exposure.apply(self._image)
-        slope = self._SHAKE_FACTOR * measure_slope(self._image)
-        noise = np.full(slope.shape, self._NOISE, np.float32)
+        slope = _LEARNING_SHAKE * measure_slope(self._image)
+        noise = np.full(slope.shape, _LEARNING_NOISE, np.float32)
         tolerance = tolerate(noise, slope, exposure.doubt(reduce_sum(self._image) / 3))
-        tolerance[self._age < self._MIN_AGE] = np.inf
-        foreground = find_foreground(picture, expected, tolerance)
+        foreground = find_foreground(picture, exposure.apply(self._image), tolerance)
         even = exposure.remove(picture)
-        self._learn(even, foreground)
-        self._grey = grey
-        if foreground.mean() > self._MAX_SHARE:
+        self._age += step_s
+        fast = np.float32(1.0 - np.exp(-step_s / min(max(self._age, step_s, 1e-3), _LEARNING_S)))
+        slow = np.float32(1.0 - np.exp(-step_s / _FORGETTING_S))
+        self._image = self._image + np.where(foreground, slow, fast)[..., None] * (even - self._image)
+        if foreground.mean() > _MAX_FOREGROUND_SHARE:
+            self._image, self._age = picture.astype(np.float32), 0.0
             foreground = np.zeros_like(foreground)
-        self._foreground = foreground
-        return Sight(foreground, step, even)
-
-    def _learn(self, even: FloatImage, foreground: Mask) -> None:
-        assert self._image is not None
-        self._age = np.minimum(self._age + 1.0, self._MAX_AGE).astype(np.float32)
-        rate = np.where(foreground, self._FOREGROUND_RATE, 1.0).astype(np.float32) / self._age
-        self._image = self._image + rate[..., None] * (even - self._image)
+        return Sight(foreground, identity(), even)

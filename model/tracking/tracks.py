@@ -159,7 +159,7 @@ class TrackSet:
             for t, pieces in own.items():
                 main = blobs[pieces[0]]
                 share = _share_inside(box, _grow(self.tracks[t].filter.box, 0.1))
-                limit = _FRAGMENT_GAP * np.sqrt(max(main.area, self.tracks[t].area))
+                limit = _FRAGMENT_GAP * np.sqrt(max(blobs[b].area, 0.1 * main.area))
                 if share >= best_share and _gap(box, main.patch.box) <= limit:
                     best, best_share = t, share
             if best is None:
@@ -180,8 +180,6 @@ class TrackSet:
                 continue
             if time_s - track.born_s < _YOUNG_S:
                 track.ended = True
-            elif time_s - self.tracks[host].born_s >= _YOUNG_S:
-                crowds.setdefault(host, []).append(t)
             else:
                 crowds.setdefault(host, []).append(t)
         return crowds
