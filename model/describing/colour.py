@@ -107,47 +107,34 @@ def name_cells(lab: Array) -> NDArray[np.intp]:
     )
     coloured = (saturation >= _min_saturation(hue)) & (lightness >= _MIN_COLOUR_LIGHTNESS)
     coloured |= (lightness >= _MIN_DEEP_LIGHTNESS) & (chroma >= _MIN_DEEP_CHROMA)
-    warm = (hue >= 35) & (hue < 100)
-    chromatic = np.select(
-        [
-            (hue < 35) & (lightness >= 0.76),
-            (hue >= 15) & (hue < 35) & (lightness < 0.5) & (chroma < 0.06),
-            hue < 35,
-            warm & (chroma < 0.085) & (lightness >= 0.68),
-            warm & (lightness < 0.62) & (hue >= 45),
-            warm & (chroma < 0.10) & (lightness < 0.72),
-            hue < 45,
-            hue < 80,
-            hue < 115,
-            hue < 165,
-            hue < 232,
-            hue < 285,
-            hue < 335,
-            lightness >= 0.62,
-        ],
-        [
-            _PINK,
-            _BROWN,
-            _RED,
-            _BEIGE,
-            _BROWN,
-            _BROWN,
-            _RED,
-            _ORANGE,
-            _YELLOW,
-            _GREEN,
-            _TEAL,
-            _BLUE,
-            _PURPLE,
-            _PINK,
-        ],
-        default=_RED,
+    return np.where(coloured, _name_chromatic(lightness, chroma, hue), names)
+
+
+def _name_chromatic(lightness: Array, chroma: Array, hue: Array) -> NDArray[np.intp]:
+    """The name of colours that are not grey: the first rule that holds. Hues run from -40 (pink) to 320."""
+    turned = (hue + 40) % 360 - 40
+    rules: tuple[tuple[NDArray[np.bool_], int], ...] = (
+        ((turned < -20) & (lightness < 0.62), _PURPLE),
+        ((turned < 0) & (lightness >= 0.62), _PINK),
+        ((turned < 38) & ((lightness >= 0.76) | ((chroma < 0.075) & (lightness >= 0.55))), _PINK),
+        ((turned >= 15) & (turned < 38) & (lightness < 0.5) & (chroma < 0.06), _BROWN),
+        (turned < 38, _RED),
+        ((turned < 115) & (chroma < 0.085) & (lightness >= 0.68), _BEIGE),
+        ((turned < 45) & (lightness < 0.66) & (chroma >= 0.13), _RED),
+        ((turned < 100) & (lightness < 0.66), _BROWN),
+        ((turned < 100) & (lightness < 0.72) & (chroma < 0.10), _BROWN),
+        (turned < 80, _ORANGE),
+        ((turned < 100) | ((turned < 115) & (lightness >= 0.65)), _YELLOW),
+        (turned < 165, _GREEN),
+        (turned < 215, _TEAL),
+        (turned < 285, _BLUE),
     )
-    return np.where(coloured, chromatic, names)
+    holds, names = zip(*rules, strict=True)
+    return np.select(holds, names, default=_PURPLE)
 
 
 _MAX_BLACK_NEUTRAL = 0.36
-_MIN_WHITE = 0.80
+_MIN_WHITE = 0.84
 _MIN_COLOUR_LIGHTNESS = 0.20
 _MIN_DEEP_LIGHTNESS = 0.10
 _MIN_DEEP_CHROMA = 0.055
@@ -205,11 +192,14 @@ def _tell_pale_paint(lab: Array, names: NDArray[np.intp]) -> NDArray[np.intp]:
     if saturation[0] < _MIN_PALE_SATURATION or not 130 <= hue[0] < 235:
         return names
     result = names.copy()
-    result[pale] = _GREEN if hue[0] < 165 else _TEAL
+    if hue[0] < 165:
+        result[pale] = _GREEN
+    else:
+        result[pale] = _BLUE if hue[0] >= 215 and saturation[0] >= _MIN_PALE_BLUE else _TEAL
     return result
 
 
-_MIN_PALE_SATURATION = 0.016
+_MIN_PALE_SATURATION, _MIN_PALE_BLUE = 0.016, 0.045
 
 
 def _fold_shading(counts: Shares, lab: Array, names: NDArray[np.intp]) -> Shares:

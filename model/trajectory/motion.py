@@ -18,6 +18,7 @@ from tubelet.model.trajectory.path import (
     follow_sides,
     measure_zoom,
     smooth_path,
+    straighten_slivers,
     unpack_boxes,
 )
 from tubelet.records import CameraStep, Heading, Motion, Observation, Side, Turn
@@ -62,7 +63,8 @@ def measure_motion(
     moves = measure_moving_share(path) > 0.5
     turn_deg = measure_turn(path) if moves else 0.0
     heading_deg = _measure_heading(path) if moves else None
-    on_screen = follow_sides(boxes_n4, cut_n4, np.broadcast_to(np.eye(3), (len(times), 3, 3)))
+    no_camera = np.broadcast_to(np.eye(3), (len(times), 3, 3))
+    on_screen = straighten_slivers(times, follow_sides(boxes_n4, cut_n4, no_camera), boxes_n4, cut_n4)
     frame = (frame_width, frame_height)
     return Motion(
         heading="none" if heading_deg is None else name_heading(heading_deg),

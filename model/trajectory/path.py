@@ -19,6 +19,9 @@ Flags = NDArray[np.bool_]
 BORDER_SHARE = 0.01
 """A box side this near to the frame's border (share of that frame side) counts as cut by it."""
 
+SLIVER_SHARE = 0.85
+"""Of an object that shows less than this share of its width, the height is not its own (and the converse)."""
+
 SMOOTHING_S = 0.5
 """Half width of the smoothing window; it grows until it holds 2 samples on each side."""
 
@@ -87,7 +90,7 @@ def smooth_path(
     cut_n4 = find_cut_sides(boxes_n4, frame_width, frame_height)
     still = compose_camera(times, camera)
     length_px = measure_length(boxes_n4, cut_n4, measure_zoom(still))
-    raw = follow_sides(boxes_n4, cut_n4, still)
+    raw = straighten_slivers(times, follow_sides(boxes_n4, cut_n4, still), boxes_n4, cut_n4)
     points, velocities, error_per_px = _smooth(times, _drop_spikes(raw))
     jitter_px = max(_measure_jitter(raw - points), _LEAST_JITTER * float(np.hypot(frame_width, frame_height)))
     speed = np.hypot(velocities[:, 0], velocities[:, 1])
@@ -162,6 +165,42 @@ def follow_sides(boxes_n4: Array, cut_n4: Flags, still: Array) -> Array:
     steps = _apply(still[1:], after) - _apply(still[:-1], before)
     centre = (boxes_n4[:1, :2] + boxes_n4[:1, 2:]) / 2
     return np.concatenate([centre, centre + np.cumsum(steps, axis=0)])
+
+
+def straighten_slivers(times: Array, points: Array, boxes_n4: Array, cut_n4: Flags) -> Array:
+    """Positions (n, 2) that at either end keep their course along a border while the frame cuts the object.
+
+    Of someone who walks out on the right, the last that shows is a foot: the box's top falls, the person does
+    not. So along that border the course goes on by the line through the samples before (and likewise after).
+    """
+    straight = points.copy()
+    for axis in (0, 1):
+        extent = boxes_n4[:, axis + 2] - boxes_n4[:, axis]
+        cut = cut_n4[:, axis] | cut_n4[:, axis + 2]
+        along = 1 - axis
+        first = _find_clear(extent, cut)
+        last = len(times) - 1 - _find_clear(extent[::-1], cut[::-1])
+        if last - first < 2:
+            continue
+        reach_s = 2 * SMOOTHING_S + _SAME_TIME_S
+        indices = np.arange(len(times))
+        inside = (indices >= first) & (indices <= last)
+        near_first = inside & ((times <= times[first] + reach_s) | (indices <= first + 2))
+        near_last = inside & ((times >= times[last] - reach_s) | (indices >= last - 2))
+        for sliver, near in ((slice(None, first), near_first), (slice(last + 1, None), near_last)):
+            offset = times[near] - times[near].mean()
+            slope = float(offset @ points[near, along] / (offset @ offset))
+            straight[sliver, along] = points[near, along].mean() + slope * (
+                times[sliver] - times[near].mean()
+            )
+    return straight
+
+
+def _find_clear(extent: Array, cut: Flags) -> int:
+    """The first sample that shows most of the object's extent, compared with the first uncut samples."""
+    uncut = np.flatnonzero(~cut)[:3]
+    whole = float(np.median(extent[uncut]) if len(uncut) else extent.max())
+    return int(np.argmax(~cut | (extent >= SLIVER_SHARE * whole)))
 
 
 def _apply(maps: Array, points: Array) -> Array:
