@@ -92,6 +92,8 @@ def search_moments(
     cosines = None if vector is None else 1 - np.nan_to_num(_to_numpy(found["_distance"]), nan=1.0)
     scores = score_moments(query, found, cosines)
     best = [index for index in _choose_best(found, scores, limit) if scores[index] >= min_score]
+    if not best:
+        return []
     return _make_hits(store.moments, query, found.take(best), scores[best], cosines, best)
 
 
@@ -128,7 +130,7 @@ def _find_candidates(
         return _read_nearest(table, vector, where, max(1, num_rows), exact=True)
     num_wanted = max(MIN_CANDIDATES, CANDIDATES_A_HIT * limit)
     lists = [_read_nearest(table, vector, where, num_wanted)]
-    structured = [expression for c in query.conditions if (expression := _require(c)) is not None]
+    structured = [expression for c in query.conditions if (expression := make_requirement(c)) is not None]
     if structured:
         lists.append(_read_nearest(table, vector, _all_of([where, *structured]), num_wanted))
     if tokens := list(dict.fromkeys(tokenize(query.text)))[:64]:
@@ -187,8 +189,6 @@ def _make_hits(
     positions: list[int],
 ) -> list[Hit]:
     ids = best["moment_id"].to_pylist()
-    if not ids:
-        return []
     judged = {condition: judge(condition, best) for condition in query.conditions}
     where = col("moment_id").isin(ids)
     request = table.search().where(where).select(list(dict.fromkeys(_HIT_COLUMNS))).limit(None)
@@ -241,7 +241,7 @@ def _all_of(expressions: Sequence[Expr | None]) -> Expr | None:
     return reduce(and_, given) if given else None
 
 
-def _require(condition: Condition) -> Expr | None:
+def make_requirement(condition: Condition) -> Expr | None:
     """The rows that meet a condition, for the third list; None where it is a matter of degree."""
     kind, values = condition.kind, condition.values
     if kind == "colour" and not condition.negated:
@@ -251,7 +251,9 @@ def _require(condition: Condition) -> Expr | None:
         labels = [label for label in PARENTS if any(match_category(value, label) == 1 for value in values)]
         meets = col("label").isin(labels if condition.negated else [*labels, ""])
     elif kind == "turn":
-        meets = col("turn").isin(values)
+        straight = (col("turn") == lit("none")) & (col("stopped") == lit(False))
+        turning = col("turn").isin([value for value in values if value != "none"])
+        meets = turning | straight if "none" in values else turning
     elif kind == "heading":
         angles = [HEADING_ANGLES[value] for value in values]
         meets = col("heading").isin(

@@ -1,0 +1,142 @@
+"""How well one moment meets one condition, and the formula of the score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.index.factories import (
+    MODELS,
+    TEXT_DIMENSIONS,
+    make_attributes,
+    make_moment,
+    make_motion,
+    make_path,
+    make_video,
+)
+from tubelet.index.query import Condition, parse_query
+from tubelet.index.schema import make_moment_row, make_moments_schema
+from tubelet.index.scoring import FLOORS, TEXT_WEIGHT, UNKNOWN, judge, match_category, score_moments
+from tubelet.records import Moment
+
+
+def make_table(*moments: Moment) -> pa.Table:
+    """Moments as rows, without a store."""
+    rows = [make_moment_row(moment, make_video(), MODELS) for moment in moments]
+    return pa.Table.from_pylist(rows, schema=make_moments_schema(TEXT_DIMENSIONS, 0))
+
+
+def judge_one(kind: Any, value: str, moment: Moment, *, negated: bool = False) -> float:
+    return float(judge(Condition(kind, (value,), negated), make_table(moment))[0])
+
+
+@pytest.mark.parametrize(
+    ("colours", "shares", "asked", "expected"),
+    [
+        (("red",), (0.6,), "red", 1.0),
+        (("grey", "red"), (0.6, 0.3), "red", 1.0),
+        (("grey", "red"), (0.6, 0.15), "red", 0.5),
+        (("orange",), (0.6,), "red", 0.4),
+        (("teal",), (0.6,), "red", 0.0),
+        (("maroon",), (0.6,), "red", 1.0),
+    ],
+)
+def test_colours_are_judged_by_name_and_share(
+    colours: tuple[str, ...], shares: tuple[float, ...], asked: str, expected: float
+) -> None:
+    moment = make_moment(attributes=make_attributes(colours=colours, colour_shares=shares))
+    assert judge_one("colour", asked, moment) == pytest.approx(expected)
+    assert judge_one("colour", asked, moment, negated=True) == pytest.approx(1 - expected)
+
+
+def test_an_object_without_colours_is_unknown() -> None:
+    moment = make_moment(attributes=make_attributes(colours=(), colour_shares=()))
+    assert np.isnan(judge_one("colour", "red", moment))
+    assert np.isnan(judge_one("colour", "red", moment, negated=True))
+
+
+@pytest.mark.parametrize(
+    ("asked", "label", "expected"),
+    [
+        ("car", "car", 1.0),
+        ("car", "sedan", 1.0),
+        ("sedan", "car", 1.0),
+        ("vehicle", "pickup", 1.0),
+        ("sedan", "suv", 0.5),
+        ("car", "truck", 0.25),
+        ("car", "person", 0.0),
+        ("car", "zeppelin", 0.0),
+    ],
+)
+def test_categories_are_judged_by_kinship(asked: str, label: str, expected: float) -> None:
+    assert match_category(asked, label) == expected
+
+
+@pytest.mark.parametrize(
+    ("heading_deg", "asked", "expected"),
+    [
+        (180.0, "left", 1.0),
+        (209.0, "left", 1.0),
+        (240.0, "left", 0.5),
+        (275.0, "left", 0.0),
+        (350.0, "right", 1.0),
+    ],
+)
+def test_headings_are_judged_by_angle(heading_deg: float, asked: str, expected: float) -> None:
+    moment = make_moment(motion=make_motion(heading_deg=heading_deg))
+    assert judge_one("heading", asked, moment) == pytest.approx(expected)
+
+
+def test_what_stands_has_no_heading_and_does_not_go_straight() -> None:
+    moment = make_moment(motion=make_motion(heading="none", heading_deg=None, stopped=True, speed=0.0))
+    assert judge_one("heading", "left", moment) == 0
+    assert judge_one("turn", "none", moment) == 0
+    assert judge_one("pace", "stopped", moment) == 1
+    assert judge_one("pace", "slow", moment) == 0
+
+
+@pytest.mark.parametrize(
+    ("speed", "fast", "slow"), [(0.4, 0.0, 1.0), (1.0, 0.0, 0.5), (2.0, 0.5, 0.0), (5.0, 1.0, 0.0)]
+)
+def test_pace_is_judged_in_own_lengths_a_second(speed: float, fast: float, slow: float) -> None:
+    moment = make_moment(motion=make_motion(speed=speed))
+    assert judge_one("pace", "fast", moment) == pytest.approx(fast)
+    assert judge_one("pace", "slow", moment) == pytest.approx(slow)
+
+
+@pytest.mark.parametrize(
+    ("centre", "left", "middle", "right"),
+    [
+        (0.1, 1, 0, 0),
+        (1 / 3, 1, 1, 0),
+        (5 / 12, 0.5, 1, 0),
+        (0.5, 0, 1, 0),
+        (0.75, 0, 0.5, 1),
+        (0.9, 0, 0, 1),
+    ],
+)
+def test_places_are_thirds_with_soft_edges(centre: float, left: float, middle: float, right: float) -> None:
+    # the factory's path moves 40 px to the right, so the mean centre is 45 px right of its first edge
+    across = make_moment(path=make_path(x=1280 * centre - 45))
+    along = make_moment(path=make_path(y=720 * centre - 15))
+    for names, kind, moment in (
+        (("left", "centre", "right"), "place_x", across),
+        (("top", "middle", "bottom"), "place_y", along),
+    ):
+        judged = [judge_one(kind, name, moment) for name in names]
+        assert judged == pytest.approx([left, middle, right], abs=1e-4)
+
+
+def test_the_formula_is_the_documented_one() -> None:
+    moment = make_moment(attributes=make_attributes("teal"), motion=make_motion(turn="left"))
+    query = parse_query("red car turning left")
+    (score,) = score_moments(query, make_table(moment), np.array([0.5]))
+    structure = FLOORS["colour"] * (FLOORS["category"] + (1 - FLOORS["category"]) * UNKNOWN) * 1.0
+    assert score == pytest.approx(structure * (1 - TEXT_WEIGHT + TEXT_WEIGHT * 0.5))
+
+
+def test_no_text_makes_up_for_a_mismatch() -> None:
+    assert all(floor < 1 - TEXT_WEIGHT for floor in FLOORS.values())
