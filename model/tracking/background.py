@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tubelet.model.frame import Image
-from tubelet.model.tracking.exposure import FloatImage, fit_exposure
+from tubelet.model.tracking.exposure import FloatImage, fit_exposure, shrink
 
 _STRIDE_PX = 8
 _PATCH_PX = 2 * _STRIDE_PX
@@ -24,7 +24,6 @@ _MIN_NOISE = 1.5
 _MAX_NOISE = 12.0
 _MIN_TOLERANCE = 4.0
 _NUM_EXPOSURE_ROUNDS = 2
-_COARSE_PX = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def estimate_background(pictures: Sequence[Image]) -> Background:
     texture = _measure_texture(small.astype(np.float32))
     matches = distance <= _tolerate(distance, texture)[..., None, None]
     scores = _score_episodes(matches)
-    scores = cv2.blur(scores, (5, 5), borderType=cv2.BORDER_REPLICATE)
+    scores = np.asarray(cv2.blur(scores, (5, 5), borderType=cv2.BORDER_REPLICATE), np.float32)
     best = np.argmax(scores.reshape(matches.shape[:3]), axis=2)
     members = np.take_along_axis(matches, best[..., None, None], axis=2)[:, :, 0, :]
     image, noise = _blend_patches(padded, members)
@@ -69,10 +68,8 @@ def _align_exposures(pictures: Sequence[Image]) -> list[FloatImage]:
     """Bring all pictures to one exposure: that of the picture with the median brightness."""
     brightness = [float(picture[::8, ::8].mean()) for picture in pictures]
     middle = int(np.argsort(brightness, kind="stable")[len(pictures) // 2])
-    height, width = pictures[0].shape[:2]
-    size = min(width, _COARSE_PX), min(height, _COARSE_PX)
-    coarse = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pictures]
-    reference = coarse[middle].astype(np.float32)
+    coarse = [shrink(picture) for picture in pictures]
+    reference = coarse[middle]
     for _ in range(_NUM_EXPOSURE_ROUNDS):
         exposures = [fit_exposure(picture, reference) for picture in coarse]
         aligned = [exposure.remove(picture) for exposure, picture in zip(exposures, coarse, strict=True)]

@@ -103,7 +103,7 @@ def count_colours(colours: ColourIndex, patch: Patch) -> Histogram:
     height, width = patch.cells.shape
     window = colours[patch.y0 : patch.y0 + height, patch.x0 : patch.x0 + width]
     counts = np.bincount(window[patch.cells], minlength=NUM_BINS)
-    return counts / max(1, counts.sum())
+    return np.asarray(counts / max(1, counts.sum()), np.float64)
 
 
 def compare_colours(first: Histogram, second: Histogram) -> float:

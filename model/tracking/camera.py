@@ -26,8 +26,7 @@ def identity() -> Affine:
 
 def to_grey(picture: FloatImage | NDArray[np.uint8]) -> Grey:
     """Brightness as 8 bit, (height, width)."""
-    rounded: NDArray[np.uint8] = picture if picture.dtype == np.uint8 else np.rint(picture).astype(np.uint8)
-    return np.asarray(cv2.cvtColor(rounded, cv2.COLOR_RGB2GRAY), np.uint8)
+    return np.asarray(np.rint(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)), np.uint8)
 
 
 def estimate_step(before: Grey, after: Grey, still: Mask | None = None) -> Affine:
@@ -45,8 +44,8 @@ def estimate_step(before: Grey, after: Grey, still: Mask | None = None) -> Affin
     points = cv2.goodFeaturesToTrack(before, _MAX_NUM_POINTS, 0.01, spacing, mask=usable)
     if points is None or len(points) < _MIN_NUM_POINTS:
         return identity()
-    window = {"winSize": (15, 15), "maxLevel": 3}
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, points, None, **window)
+    there = np.zeros_like(points)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, points, there, winSize=(15, 15), maxLevel=3)
     kept = found.ravel().astype(bool)
     if kept.sum() < _MIN_NUM_POINTS:
         return identity()
@@ -66,7 +65,7 @@ def is_still(matrix: Affine, height: int, width: int) -> bool:
 
 def chain(first: Affine, then: Affine) -> Affine:
     """The matrix that applies `first`, then `then`."""
-    return then @ np.vstack([first, [0.0, 0.0, 1.0]])
+    return np.asarray(then @ np.vstack([first, [0.0, 0.0, 1.0]]), np.float64)
 
 
 def invert(matrix: Affine) -> Affine:
@@ -82,7 +81,5 @@ def move_points(matrix: Affine, points: NDArray[np.float64]) -> NDArray[np.float
 def warp(picture: NDArray[np.float32], matrix: Affine) -> NDArray[np.float32]:
     """The picture as the moved camera sees it; what was out of view repeats the edge."""
     size = picture.shape[1::-1]
-    moved: NDArray[np.float32] = cv2.warpAffine(
-        picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return moved
+    moved = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.float32)

@@ -35,11 +35,13 @@ class Exposure:
 
     def apply(self, reference: FloatImage) -> FloatImage:
         """The reference as this exposure would show it, clipped to 0..255."""
-        return _clip(reference * self.gain + self.offset)
+        return _change_levels(reference, self.gain, self.offset)
 
     def remove(self, picture: Image | FloatImage) -> FloatImage:
         """The picture as the reference's exposure would show it, clipped to 0..255."""
-        return _clip(picture * (1 / self.gain) - self.offset / self.gain)
+        return _change_levels(
+            np.asarray(picture, np.float32), np.float32(1) / self.gain, -self.offset / self.gain
+        )
 
     def doubt(self, brightness: FloatImage) -> FloatImage:
         """By how much, in grey levels, `apply` may be wrong where the reference has that brightness."""
@@ -60,17 +62,17 @@ def reduce_sum(picture: FloatImage) -> FloatImage:
     return np.asarray(cv2.transform(picture, np.ones((1, 3), np.float32)), np.float32)
 
 
-def _clip(picture: FloatImage) -> FloatImage:
-    np.maximum(picture, 0.0, out=picture)
-    np.minimum(picture, 255.0, out=picture)
-    return picture
+def _change_levels(picture: FloatImage, gain: NDArray[np.float32], offset: NDArray[np.float32]) -> FloatImage:
+    changed = np.asarray(cv2.transform(picture, np.column_stack([np.diag(gain), offset])), np.float32)
+    np.clip(changed, 0.0, 255.0, out=changed)
+    return changed
 
 
-def _shrink(picture: Image | FloatImage) -> Image | FloatImage:
+def shrink(picture: Image | FloatImage) -> FloatImage:
     """Average a picture down to a few thousand samples, which also forgives small shakes."""
     height, width = picture.shape[:2]
     size = min(width, _NUM_SAMPLES_A_SIDE), min(height, _NUM_SAMPLES_A_SIDE)
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def fit_exposure(picture: Image | FloatImage, reference: FloatImage) -> Exposure:
@@ -80,8 +82,8 @@ def fit_exposure(picture: Image | FloatImage, reference: FloatImage) -> Exposure
     than about half of the picture do not pull the fit. The offset is damped, since on a scene of one
     brightness gain and offset cannot be told apart.
     """
-    seen = _shrink(picture).reshape(-1, 3).astype(np.float64)
-    known = _shrink(reference).reshape(-1, 3).astype(np.float64)
+    seen = shrink(picture).reshape(-1, 3).astype(np.float64)
+    known = shrink(reference).reshape(-1, 3).astype(np.float64)
     gain = np.median((seen + 1.0) / (known + 1.0), axis=0)
     offset = np.zeros(3)
     weight = np.ones_like(seen)

@@ -30,7 +30,7 @@ class FlowScene:
 
     def __init__(self) -> None:
         self._grey: Grey | None = None
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def look(self, picture: Image, step_s: float) -> Sight:
         grey = to_grey(picture)
@@ -39,7 +39,7 @@ class FlowScene:
         if before is None or min(grey.shape) < 2 * _GRID_PX:
             return Sight(np.zeros(grey.shape, bool), identity(), even)
         step = estimate_step(before, grey)
-        flow = self._flow.calc(grey, before, None)
+        flow = np.asarray(self._flow.calc(grey, before, np.zeros((*grey.shape, 2), np.float32)), np.float32)
         own, expected = _explain(flow, invert(step))
         limit = np.maximum(_MIN_RESIDUE_PX, _RESIDUE_SHARE * np.linalg.norm(expected, axis=2))
         moving = np.linalg.norm(own, axis=2) > limit

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from tubelet.model.frame import Image
 from tubelet.model.masks import Mask
@@ -39,8 +38,7 @@ def measure_slope(picture: FloatImage) -> FloatImage:
     grey = reduce_sum(picture) / np.float32(3.0)
     slope_x = cv2.Sobel(grey, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
     slope_y = cv2.Sobel(grey, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
-    slope: FloatImage = cv2.dilate(cv2.magnitude(slope_x, slope_y), np.ones((3, 3), np.uint8))
-    return slope
+    return np.asarray(cv2.dilate(cv2.magnitude(slope_x, slope_y), np.ones((3, 3))), np.float32)
 
 
 def tolerate(noise: FloatImage, slope: FloatImage, doubt: FloatImage) -> FloatImage:
@@ -54,14 +52,14 @@ def tolerate(noise: FloatImage, slope: FloatImage, doubt: FloatImage) -> FloatIm
 def find_foreground(picture: Image, expected: FloatImage, tolerance: FloatImage) -> Mask:
     """Pixels of `picture` that differ from `expected` by more than `tolerance` and are no shadow of it."""
     seen = picture.astype(np.float32)
-    contrast = reduce_max(cv2.absdiff(seen, expected)) / tolerance
+    contrast = reduce_max(np.abs(seen - expected)) / tolerance
     changed = contrast > 1.0
     if not changed.any():
         return changed
     light = reduce_sum(expected * expected) + np.float32(1.0)
     level = np.sqrt(light / 3.0)
     ratio = reduce_sum(seen * expected) / light
-    tint = reduce_max(cv2.absdiff(seen, ratio[..., None] * expected))
+    tint = reduce_max(np.abs(seen - ratio[..., None] * expected))
     shaded = (ratio > _SHADOW_MIN_RATIO) & (ratio < _GLOW_MAX_RATIO)
     shaded &= tint < np.maximum(_SHADOW_MIN_TINT, _SHADOW_TINT_SHARE * level)
     jump = _measure_jumps(ratio, level)
@@ -103,7 +101,7 @@ def _close_gaps(mask: Mask) -> Mask:
     reach = max(1, round(_CLOSE_SHARE * max(mask.shape)) // 2)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     margin = 2 * reach
-    framed = cv2.copyMakeBorder(mask.astype(np.uint8), *[margin] * 4, cv2.BORDER_REPLICATE)
+    framed = np.pad(mask.astype(np.uint8), margin, mode="edge")
     closed = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, kernel)
     return np.asarray(closed[margin:-margin, margin:-margin], bool)
 

@@ -32,12 +32,13 @@ class MotionTracker:
     """Follows whatever stands out from the background.
 
     The background comes from the context pictures, so that things which stand still for the whole run are
-    found too, and runs of one video agree. Where the context is too small or shows that the camera moves,
-    the background is learned while watching: things that have not moved yet are then not seen.
+    found too, and runs of one video agree. With fewer than four context pictures the background is learned
+    while watching, and what stands still from the start is not seen until it moves. Where the context shows
+    that the camera moves, objects are seen only while they move against the scene.
 
     `max_side_px` is the longest side of the pictures analysed (larger frames are shrunk), `min_area_share`
-    the smallest object as a share of the picture, `confirm_s` how long an object must be seen to count (frames
-    are held back a little longer than that); `max_gap_s` is how long an object may stay hidden. At most
+    the smallest object as a share of the picture, `confirm_s` how long an object must be seen to count
+    (frames are held back a little longer than that), `max_gap_s` how long it may stay hidden. At most
     `max_num_objects` are followed at a time, the largest.
     """
 

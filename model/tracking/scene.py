@@ -75,7 +75,7 @@ class StillScene:
         tolerance = tolerate(
             self._noise,
             self._slope * float(exposure.gain.mean()),
-            exposure.doubt(reduce_sum(self._image) / 3),
+            exposure.doubt(reduce_sum(self._image) / np.float32(3)),
         )
         expected = exposure.apply(self._image)
         height, width = picture.shape[:2]
@@ -93,7 +93,7 @@ class StillScene:
         if self._until_refresh_s > 0 or not is_still(pose, *even.shape[:2]):
             return
         self._until_refresh_s = _REFRESH_S
-        covered = foreground | (reduce_max(cv2.absdiff(even, self._image)) > _MAX_DRIFT)
+        covered = foreground | (reduce_max(np.abs(even - self._image)) > _MAX_DRIFT)
         near = cv2.dilate(covered.astype(np.uint8), np.ones((_STILL_MARGIN_PX, _STILL_MARGIN_PX)))
         rate = np.where(near, np.float32(0), np.float32(_REFRESH_RATE))[..., None]
         self._image += rate * (even - self._image)
@@ -116,7 +116,7 @@ class LearningScene:
         exposure = fit_exposure(picture, self._image)
         slope = _LEARNING_SHAKE * measure_slope(self._image)
         noise = np.full(slope.shape, _LEARNING_NOISE, np.float32)
-        tolerance = tolerate(noise, slope, exposure.doubt(reduce_sum(self._image) / 3))
+        tolerance = tolerate(noise, slope, exposure.doubt(reduce_sum(self._image) / np.float32(3)))
         foreground = find_foreground(picture, exposure.apply(self._image), tolerance)
         even = exposure.remove(picture)
         self._age += step_s
