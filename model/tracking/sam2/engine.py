@@ -1,0 +1,387 @@
+"""SAM 2 as a stream: one frame in, the masks of all objects out, in memory that does not grow.
+
+Image features are computed once a frame. Objects then go through memory attention, mask decoder and memory
+encoder together; objects of different age have memories of different length, so there is one pass for each
+length, and a single one as soon as all are older than the memory reaches. Every object gets the masks it
+would get alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tubelet.errors import InputError, ModelError
+from tubelet.model.frame import Image
+from tubelet.model.tracking.sam2.masks import FrameMasks, concatenate
+from tubelet.model.tracking.sam2.memory import Memory, MemoryBank, Recall
+from tubelet.model.tracking.sam2.network import DecodedMasks, ImageFeatures, Sam2Network
+from tubelet.model.tracking.sam2.prompts import (
+    LABEL_NONE,
+    BoxPrompt,
+    LabelledPoint,
+    MaskPrompt,
+    PointPrompt,
+    Prompt,
+    check_prompt,
+    list_points,
+)
+
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+OUT_OF_SIGHT = -1024.0
+MASK_PROMPT_LOGIT = 10.0
+MAX_PROMPTED_FRAMES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """One mask for each object, on the mask grid and on the picture's, and the pointer that goes with it."""
+
+    logits_B1hw: Tensor
+    logits_B1SS: Tensor
+    iou_B: Tensor
+    presence_B: Tensor  # logit
+    pointer_BC: Tensor
+
+
+class Sam2Session:
+    """The objects of one run of frames.
+
+    Call `advance` with each frame, then, on the same frame, `add` for new objects and `retire` for lost
+    ones. At most `max_batch` objects share a pass, which bounds the memory of a frame.
+    """
+
+    def __init__(self, network: Sam2Network, *, max_batch: int = 32) -> None:
+        self._network = network
+        self._max_batch = max_batch
+        self._banks: dict[int, MemoryBank] = {}
+        self._frame = -1
+        self._size = (0, 0)
+        self._features: ImageFeatures | None = None
+        self._memory_position_NM = network.locate_memory()
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The objects being followed."""
+        return tuple(self._banks)
+
+    @property
+    def features(self) -> ImageFeatures:
+        """Image features of the current frame."""
+        if self._features is None:
+            raise InputError("No frame was given yet", expected="a call of `advance` first")
+        return self._features
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames."""
+        return self._size
+
+    @property
+    def num_memories(self) -> int:
+        """Tensors held in all memory banks; bounded by the number of objects."""
+        return sum(map(len, self._banks.values()))
+
+    @torch.inference_mode()
+    def advance(self, image: Image) -> FrameMasks:
+        """Go to the next frame, (height, width, 3) RGB, and find every object in it.
+
+        Raises InputError when the size differs from the first frame's, ModelError when the image features
+        are not finite.
+        """
+        size = image.shape[0], image.shape[1]
+        if self._frame >= 0 and size != self._size:
+            raise InputError(
+                f"A frame of {size[1]} x {size[0]} follows frames of {self._size[1]} x {self._size[0]}",
+                expected="one size in a run of frames",
+                do="begin a new session where the size changes",
+            )
+        self._size = size
+        self._frame += 1
+        self._features = self._encode_image(image)
+        recalls = {number: bank.recall(self._frame) for number, bank in self._banks.items()}
+        by_layout = sorted(recalls, key=lambda number: recalls[number].layout)
+        found = [
+            self._follow(part, [recalls[number] for number in part])
+            for _, group in groupby(by_layout, key=lambda number: recalls[number].layout)
+            for part in _split(list(group), self._max_batch)
+        ]
+        return self._in_order(found)
+
+    @torch.inference_mode()
+    def add(self, prompts: Mapping[int, Prompt]) -> FrameMasks:
+        """Begin to follow objects on the current frame, or set right objects that are followed already.
+
+        The numbers are the caller's. Raises InputError for a prompt outside the frame.
+        """
+        for prompt in prompts.values():
+            check_prompt(prompt, *self._size)
+        found = []
+        for numbers in _batch_prompts(prompts, self._size, self._max_batch):
+            chosen = [prompts[number] for number in numbers]
+            settled = self._answer(chosen)
+            self._keep(numbers, settled, prompted_by_mask=isinstance(chosen[0], MaskPrompt), prompted=True)
+            found.append(_publish(numbers, settled))
+        return self._in_order(found, tuple(prompts))
+
+    @torch.inference_mode()
+    def look(self, prompts: Sequence[Prompt]) -> FrameMasks:
+        """What `add` would answer, numbered by place, without following anything."""
+        numbered = dict(enumerate(prompts))
+        for prompt in prompts:
+            check_prompt(prompt, *self._size)
+        found = [
+            _publish(places, self._answer([numbered[place] for place in places]))
+            for places in _batch_prompts(numbered, self._size, self._max_batch)
+        ]
+        return self._in_order(found, tuple(numbered))
+
+    @torch.inference_mode()
+    def look_at_points(self, points_B2: Tensor) -> DecodedMasks:
+        """The three masks for each single point, in pixels of the frame; K = 3."""
+        labels_B1 = torch.ones(len(points_B2), 1, dtype=torch.int32, device=self._network.device)
+        return self._decode(
+            self._first_sight(len(points_B2)), self._scale(points_B2[:, None]), labels_B1, True
+        )
+
+    def retire(self, numbers: Iterable[int]) -> None:
+        """Stop following objects and free their memory."""
+        for number in numbers:
+            del self._banks[number]
+
+    # -- one pass over a batch ------------------------------------------------------------------------
+
+    def _encode_image(self, image: Image) -> ImageFeatures:
+        network = self._network
+        pixels_3HW = torch.from_numpy(np.ascontiguousarray(image)).to(network.device).permute(2, 0, 1) / 255
+        side = network.shape.image_px
+        pixels_13SS = F.interpolate(
+            pixels_3HW[None], size=(side, side), mode="bilinear", align_corners=False, antialias=True
+        )
+        mean, std = (pixels_13SS.new_tensor(c)[:, None, None] for c in (IMAGE_MEAN, IMAGE_STD))
+        features = network.encode_image(((pixels_13SS - mean) / std).to(network.dtype))
+        if not torch.isfinite(features.coarse_1CHW).all():
+            raise ModelError(
+                f"The image features of frame {self._frame} are not finite",
+                expected="numbers; the weights may be damaged, or too large for the number format",
+                do="check the checkpoint, or use bfloat16 or float32 in place of float16",
+            )
+        return features
+
+    def _follow(self, numbers: list[int], recalls: list[Recall]) -> FrameMasks:
+        """Find objects whose memories have one layout."""
+        memory_BTM, position_BTM, num_pointer_tokens = self._lay_out(recalls)
+        coarse_BCHW = self._network.attend_memory(self.features, memory_BTM, position_BTM, num_pointer_tokens)
+        points_B12, labels_B1 = self._no_points(len(numbers))
+        multimask = 0 in self._network.shape.multimask_points
+        settled = self._settle(self._decode(coarse_BCHW, points_B12, labels_B1, multimask))
+        self._keep(numbers, settled, prompted=False)
+        return _publish(numbers, settled)
+
+    def _lay_out(self, recalls: list[Recall]) -> tuple[Tensor, Tensor, int]:
+        """Memory tokens, their position codes, and how many of the last ones are pointers."""
+        network = self._network
+        num_objects, first = len(recalls), recalls[0]
+        spatial_BTM = torch.stack([torch.cat(recall.spatial) for recall in recalls]).to(network.dtype)
+        # A conditioning memory has age 0 and takes the last of the learned codes.
+        spatial_position_TM = torch.cat(
+            [self._memory_position_NM + network.learned.memory_age_LM[age - 1] for age in first.spatial_ages]
+        )
+
+        num_memory_channels = spatial_BTM.shape[2]
+        pointers_BLC = torch.stack([torch.stack(recall.pointers) for recall in recalls])
+        num_splits = pointers_BLC.shape[2] // num_memory_channels
+        pointers_BTM = pointers_BLC.reshape(num_objects, -1, num_memory_channels)
+        ages_BL = torch.tensor([recall.pointer_ages for recall in recalls], device=network.device)
+        code = encode_age(ages_BL.flatten() / network.shape.num_pointers, pointers_BLC.shape[2])
+        age_BLM = network.project_age(code.to(network.dtype)).view(*ages_BL.shape, num_memory_channels)
+        return (
+            torch.cat([spatial_BTM, pointers_BTM], dim=1),
+            torch.cat(
+                [
+                    spatial_position_TM.expand(num_objects, -1, -1),
+                    age_BLM.repeat_interleave(num_splits, dim=1),
+                ],
+                dim=1,
+            ),
+            pointers_BTM.shape[1],
+        )
+
+    def _answer(self, prompts: list[Prompt]) -> _Settled:
+        """Masks for prompts of one kind, from this frame alone."""
+        if isinstance(prompts[0], MaskPrompt):
+            return self._take_masks([prompt for prompt in prompts if isinstance(prompt, MaskPrompt)])
+        listed = [
+            list_points(prompt, *self._size) for prompt in prompts if not isinstance(prompt, MaskPrompt)
+        ]
+        points_BP2, labels_BP = self._as_tensors(listed)
+        multimask = labels_BP.shape[1] in self._network.shape.multimask_points
+        return self._settle(self._decode(self._first_sight(len(prompts)), points_BP2, labels_BP, multimask))
+
+    def _take_masks(self, prompts: list[MaskPrompt]) -> _Settled:
+        """Mask prompts are the answer; the decoder is asked for the object pointers only."""
+        network = self._network
+        side = network.shape.image_px
+        masks_B1HW = torch.from_numpy(np.stack([prompt.mask for prompt in prompts]))[:, None]
+        masks_B1SS = _resize(masks_B1HW.to(network.device).float(), side)
+        # A thing of a pixel or two would vanish on a coarser grid: keep the cells that it touches most.
+        masks_B1SS = torch.maximum(masks_B1SS >= 0.5, masks_B1SS >= masks_B1SS.amax((2, 3), keepdim=True))
+        masks_B1SS = masks_B1SS.to(network.dtype)
+        points_B12, labels_B1 = self._no_points(len(prompts))
+        coarse_BCHW = self.features.coarse_1CHW.expand(len(prompts), -1, -1, -1)
+        multimask = network.shape.mask_prompts == "transformers"
+        decoded = network.decode_masks(
+            self.features,
+            coarse_BCHW,
+            points_B12,
+            labels_B1,
+            network.shrink_mask(masks_B1SS),
+            multimask=multimask,
+        )
+        logits_B1SS = (2 * masks_B1SS - 1) * MASK_PROMPT_LOGIT
+        presence_B = torch.full_like(decoded.presence_B, MASK_PROMPT_LOGIT)
+        return _Settled(
+            logits_B1hw=_resize(logits_B1SS, side // 4).to(network.dtype),
+            logits_B1SS=logits_B1SS,
+            iou_B=torch.ones_like(presence_B),
+            presence_B=presence_B,
+            pointer_BC=self._settle(decoded).pointer_BC,
+        )
+
+    def _decode(
+        self, coarse_BCHW: Tensor, points_BP2: Tensor, labels_BP: Tensor, multimask: bool
+    ) -> DecodedMasks:
+        return self._network.decode_masks(
+            self.features, coarse_BCHW, points_BP2, labels_BP, None, multimask=multimask
+        )
+
+    def _settle(self, decoded: DecodedMasks) -> _Settled:
+        """The best mask by predicted IoU; an object out of sight has none."""
+        best_B = decoded.iou_BK.argmax(1)
+        rows_B = torch.arange(len(best_B), device=best_B.device)
+        seen_B1 = (decoded.presence_B > 0)[:, None]
+        logits_Bhw = torch.where(seen_B1[:, :, None], decoded.logits_BKhw[rows_B, best_B], OUT_OF_SIGHT)
+        logits_B1hw = logits_Bhw[:, None]
+        logits_B1SS = _resize(logits_B1hw, self._network.shape.image_px, antialias=False)
+        pointer_BC = self._network.project_pointer(decoded.tokens_BKC[rows_B, best_B])
+        return _Settled(
+            logits_B1hw=logits_B1hw,
+            logits_B1SS=logits_B1SS.to(logits_B1hw.dtype),
+            iou_B=decoded.iou_BK[rows_B, best_B],
+            presence_B=decoded.presence_B,
+            pointer_BC=torch.where(seen_B1, pointer_BC, self._network.learned.no_pointer_C),
+        )
+
+    def _keep(
+        self, numbers: list[int], settled: _Settled, *, prompted: bool, prompted_by_mask: bool = False
+    ) -> None:
+        """Encode the masks into memories of this frame, and file them."""
+        network = self._network
+        shape = network.shape
+        large_B1SS = settled.logits_B1SS
+        is_binary = prompted and not (prompted_by_mask and shape.mask_prompts == "meta")
+        soft_B1SS = (large_B1SS > 0).to(network.dtype) if is_binary else large_B1SS.sigmoid()
+        memory_BNM = network.encode_memory(
+            self.features, soft_B1SS * shape.memory_mask_scale + shape.memory_mask_bias
+        )
+        if network.learned.occlusion_M is not None:
+            hidden_B11 = (settled.presence_B <= 0).to(network.dtype)[:, None, None]
+            memory_BNM = memory_BNM + hidden_B11 * network.learned.occlusion_M
+        for place, number in enumerate(numbers):
+            # bfloat16 whatever the network's format: as both libraries do, and half the memory.
+            spatial_NM = memory_BNM[place].to(torch.bfloat16)
+            memory = Memory(self._frame, spatial_NM, settled.pointer_BC[place])
+            if prompted:
+                self._banks.setdefault(number, self._make_bank()).condition(memory)
+            else:
+                self._banks[number].remember(memory)
+
+    # -- small parts ----------------------------------------------------------------------------------
+
+    def _make_bank(self) -> MemoryBank:
+        shape = self._network.shape
+        return MemoryBank(
+            num_spatial=shape.num_spatial_memories,
+            num_pointers=shape.num_pointers,
+            max_conditioning=shape.max_conditioning if shape.max_conditioning > 0 else MAX_PROMPTED_FRAMES,
+        )
+
+    def _first_sight(self, num_objects: int) -> Tensor:
+        """Coarse features of this frame as an object without memory sees them, (B, C, H, W)."""
+        plain = self.features.coarse_1CHW + self._network.learned.no_memory_C[:, None, None]
+        return plain.expand(num_objects, -1, -1, -1)
+
+    def _as_tensors(self, listed: list[list[LabelledPoint]]) -> tuple[Tensor, Tensor]:
+        device = self._network.device
+        points = torch.tensor([[(p.x, p.y) for p in points] for points in listed], device=device)
+        labels = torch.tensor([[p.label for p in points] for points in listed], device=device)
+        return self._scale(points), labels.int()
+
+    def _no_points(self, num_objects: int) -> tuple[Tensor, Tensor]:
+        device, dtype = self._network.device, self._network.dtype
+        points_B12 = torch.zeros(num_objects, 1, 2, device=device, dtype=dtype)
+        return points_B12, torch.full((num_objects, 1), LABEL_NONE, dtype=torch.int32, device=device)
+
+    def _scale(self, points_BP2: Tensor) -> Tensor:
+        """Pixels of the frame to pixels of the square picture."""
+        height, width = self._size
+        ratio = self._network.shape.image_px / torch.tensor([width, height], dtype=torch.float32)
+        return points_BP2.to(self._network.device) * ratio.to(self._network.device)
+
+    def _in_order(self, found: list[FrameMasks], numbers: tuple[int, ...] | None = None) -> FrameMasks:
+        """The parts in one, in the order of `numbers`, or in which the objects were added."""
+        if not found:
+            side = self._network.shape.image_px // 4
+            nothing = torch.zeros(0, device=self._network.device)
+            return FrameMasks((), nothing.new_zeros(0, side, side), nothing, nothing)
+        together = concatenate(found)
+        places = {number: place for place, number in enumerate(together.numbers)}
+        return together.select([places[number] for number in (numbers or self.numbers)])
+
+
+def encode_age(ages_L: Tensor, num_channels: int) -> Tensor:
+    """The sine and cosine code of ages, (L, num_channels), as in "Attention Is All You Need"."""
+    half = torch.arange(num_channels // 2, dtype=torch.float32, device=ages_L.device)
+    wavelengths = 10000 ** (2 * (half // 2) / (num_channels // 2))
+    angles = ages_L.float()[:, None] / wavelengths
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def _resize(maps_B1hw: Tensor, side: int, *, antialias: bool = True) -> Tensor:
+    """Bilinear, in float32, to (B, 1, side, side)."""
+    if maps_B1hw.shape[-2:] == (side, side):
+        return maps_B1hw
+    return F.interpolate(
+        maps_B1hw.float(), size=(side, side), mode="bilinear", align_corners=False, antialias=antialias
+    )
+
+
+def _publish(numbers: list[int], settled: _Settled) -> FrameMasks:
+    return FrameMasks(
+        tuple(numbers), settled.logits_B1hw[:, 0], settled.presence_B.float().sigmoid(), settled.iou_B
+    )
+
+
+def _split(numbers: list[int], size: int) -> list[list[int]]:
+    return [numbers[start : start + size] for start in range(0, len(numbers), size)]
+
+
+def _batch_prompts(prompts: Mapping[int, Prompt], size: tuple[int, int], max_batch: int) -> list[list[int]]:
+    """Numbers of prompts that fit into one pass: masks with masks, as many points with as many."""
+
+    def kind(number: int) -> int:
+        prompt = prompts[number]
+        return 0 if isinstance(prompt, MaskPrompt) else len(list_points(prompt, *size))
+
+    ordered = sorted(prompts, key=kind)
+    return [part for _, group in groupby(ordered, key=kind) for part in _split(list(group), max_batch)]
+
+
+__all__ = ["BoxPrompt", "FrameMasks", "MaskPrompt", "PointPrompt", "Prompt", "Sam2Session", "encode_age"]
