@@ -94,7 +94,8 @@ def compose_sentence(attributes: Attributes, motion: Motion) -> str:
     """A sentence such as "A large red car enters from the bottom, moves up and leaves at the top."
 
     subject = "A" size [colour ["and" colour]] (category | "object")
-    clauses = ["enters from the" side] ("stands still" | move [turn] [depth]) ["leaves at the" side]
+    clauses = ["enters from the" side] ["stands still" | "moves" [pace] direction] [turn]
+              ["comes closer" | "moves away"] ["leaves at the" side]
     """
     subject = " ".join(["A", attributes.size, *_join_colours(attributes), attributes.category or "object"])
     return f"{subject} {_join_clauses(_list_clauses(motion))}."
@@ -110,7 +111,7 @@ def _list_clauses(motion: Motion) -> list[str]:
         clauses.append("stands still")
     elif motion.heading != "none":
         clauses.append(f"moves {_name_pace(motion.speed)}{_DIRECTIONS[motion.heading]}")
-    else:
+    elif not (motion.approaching or motion.leaving):
         clauses.append("moves about")
     if motion.turn != "none":
         clauses.append(_TURNS[motion.turn])
