@@ -49,13 +49,13 @@ VEHICLES = (
 )
 
 
-def render_scene(path: Path, *, seed: int = 0) -> None:
-    """Write the clip to `path` as H.264 in MP4: 26 s of 640 x 360 at 25 frames a second."""
+def render_scene(path: Path, *, duration_s: float = DURATION_S, seed: int = 0) -> None:
+    """Write the clip, or its first seconds, to `path` as H.264 in MP4: 640 x 360, 25 frames a second."""
     generator = np.random.default_rng(seed)
     ground = _draw_ground(generator)
     grain = generator.normal(0, 2.5, (NUM_GRAINS, HEIGHT, WIDTH, 1)).astype(np.float32)
     with VideoWriter(path, width=WIDTH, height=HEIGHT, frame_rate=FRAME_RATE) as writer:
-        for number in range(DURATION_S * FRAME_RATE):
+        for number in range(round(duration_s * FRAME_RATE)):
             picture = _draw_frame(ground, number / FRAME_RATE)
             writer.write(np.clip(picture + grain[number % NUM_GRAINS], 0, 255).astype(np.uint8))
 

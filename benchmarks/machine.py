@@ -20,9 +20,10 @@ def describe_machine() -> str:
             processor = line.partition(":")[2].strip()
             break
     memory_gb = psutil.virtual_memory().total / 2**30
+    num_cores = len(psutil.Process().cpu_affinity() or [])
     return (
-        f"{datetime.date.today().isoformat()}, {processor}, {len(psutil.Process().cpu_affinity() or [])} cores,"
-        f" {memory_gb:.0f} GB, Python {platform.python_version()}"
+        f"{datetime.date.today().isoformat()}, {processor}, {num_cores} cores, {memory_gb:.0f} GB,"
+        f" Python {platform.python_version()}"
     )
 
 

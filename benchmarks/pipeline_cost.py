@@ -18,8 +18,8 @@ from machine import make_video, print_table
 from tubelet.orchestration.plan import plan_video
 from tubelet.orchestration.unit import Unit, run_unit
 from tubelet.settings import Settings
+from tubelet.workers.reopen import find_source
 from tubelet.workers.s3 import S3Options
-from tubelet.workers.source import find_source
 
 
 def measure(path: Path, tracker: str, home: Path) -> tuple[float, float, int]:

@@ -27,9 +27,9 @@ class Frame:
     @property
     def scale_x(self) -> float:
         """Source pixels a picture pixel, along x."""
-        return self.source_width / self.image.shape[1]
+        return self.source_width / int(self.image.shape[1])
 
     @property
     def scale_y(self) -> float:
         """Source pixels a picture pixel, along y."""
-        return self.source_height / self.image.shape[0]
+        return self.source_height / int(self.image.shape[0])

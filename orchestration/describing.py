@@ -15,8 +15,9 @@ from tubelet.settings import Settings
 from tubelet.workers.evidence import cut_view, decode_view
 from tubelet.workers.frames import Frames
 from tubelet.workers.probe import probe_video
+from tubelet.workers.reopen import find_source
 from tubelet.workers.s3 import S3Options
-from tubelet.workers.source import find_source, localise
+from tubelet.workers.source import localise
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ One bad source never stops the others, and a run that failed anywhere says so in
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -103,7 +103,7 @@ class _Batch:
         self._ledger = ledger
         self._work = work
         self._observer = observer or SilentObserver()
-        self._index: IndexStore = open_index(settings)
+        self._index: IndexStore = open_index(settings, create=True)
         self._s3 = S3Options(endpoint_url=settings.s3_endpoint_url or None, region=settings.s3_region or None)
         self._open: dict[str, _OpenVideo] = {}
         self._reports: list[VideoReport] = []
@@ -131,7 +131,7 @@ class _Batch:
             self._executor.capacity
         )
 
-    def _plan(self, addresses: Iterable[str]) -> Iterator[str]:
+    def _plan(self, addresses: Iterable[str]) -> Generator[str]:
         """Open the next source at each step, yielding its URI."""
         for found in expand_sources(addresses, s3=self._s3):
             if isinstance(found, SourceFailure):

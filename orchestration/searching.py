@@ -17,7 +17,7 @@ def search_index(
     Raises QueryError for an empty sentence and StoreError where nothing was indexed yet.
     """
     parsed = parse_query(sentence)
-    store = open_index(settings, create=False)
+    store = open_index(settings)
     vector = make_embedder(settings.embedder_name).embed([parsed.text])[0]
     hits = search_moments(store, parsed, vector, limit=limit, min_score=min_score)
     return SearchResult(query=sentence, parsed=parsed.to_json(), hits=tuple(hits))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -78,14 +78,28 @@ def run_unit(unit: Unit, report_second: Callable[[float], None] = lambda _: None
     return _run_video(unit, started)
 
 
-def open_index(settings: Settings, *, create: bool = True) -> IndexStore:
-    """The index of these settings, with vectors of the sizes that its models give."""
+def open_index(settings: Settings, *, create: bool = False) -> IndexStore:
+    """The index of these settings; `create` makes it for vectors of the sizes that the models give."""
+    location, options = settings.index_location, s3_storage_options(settings)
+    if not create:
+        return IndexStore.open(location, storage_options=options)
     return IndexStore.open(
-        settings.index_location,
+        location,
+        create=True,
         text_dimensions=make_embedder(settings.embedder_name).num_dimensions,
         object_dimensions=make_captioner(settings.captioner_name).object_dimensions,
-        create=create,
+        storage_options=options,
     )
+
+
+def s3_storage_options(settings: Settings) -> dict[str, str] | None:
+    """What LanceDB must know of S3 beyond the environment, or None for a local folder."""
+    if not settings.index_location.startswith("s3://"):
+        return None
+    options = {"aws_endpoint": settings.s3_endpoint_url, "aws_region": settings.s3_region}
+    if settings.s3_endpoint_url.startswith("http://"):
+        options["allow_http"] = "true"
+    return {name: value for name, value in options.items() if value}
 
 
 @lru_cache(maxsize=1)
@@ -110,13 +124,7 @@ def _run_chunk(unit: Unit, started: float, report_second: Callable[[float], None
     with suppress(StoreError):
         if path.exists() and read_tracker_name(path) == tracker.name:
             return UnitReport(unit.unit_id, time.monotonic() - started, resumed=True)
-    with Frames(
-        Path(unit.path),
-        unit.video,
-        sample_fps=settings.sample_fps,
-        frame_size_px=settings.frame_size_px,
-        timeout_s=settings.decode_timeout_s,
-    ) as frames:
+    with _READER.borrow(unit) as frames:
         result, views = track_chunk(
             frames,
             unit.video,
@@ -131,6 +139,7 @@ def _run_chunk(unit: Unit, started: float, report_second: Callable[[float], None
 
 
 def _run_video(unit: Unit, started: float) -> UnitReport:
+    _READER.close()
     settings = unit.settings
     work = WorkStore(settings.home)
     paths = [work.chunk_path(unit.video, chunk, settings.options_digest) for chunk in unit.chunks]
@@ -150,7 +159,7 @@ def _run_video(unit: Unit, started: float) -> UnitReport:
     )
     video = with_warnings(unit.video, gathered.warnings)
     models = ModelNames(gathered.tracker, captioner.name, embedder.name)
-    _commit(open_index(settings), video, described, models)
+    _commit(open_index(settings, create=True), video, described, models)
     return UnitReport(
         unit.unit_id,
         time.monotonic() - started,
@@ -169,6 +178,43 @@ def _commit(
         [moment for item in described for moment in item.moments],
         models,
     )
+
+
+class _Reader:
+    """Keeps the last video open: opening scans the whole file, and the next chunk is often of the same."""
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()
+        self._frames: Frames | None = None
+
+    @contextmanager
+    def borrow(self, unit: Unit) -> Iterator[Frames]:
+        settings = unit.settings
+        key = (unit.path, unit.video.identity, settings.sample_fps, settings.frame_size_px)
+        if self._frames is None or key != self._key:
+            self.close()
+            self._frames = Frames(
+                Path(unit.path),
+                unit.video,
+                sample_fps=settings.sample_fps,
+                frame_size_px=settings.frame_size_px,
+                timeout_s=settings.decode_timeout_s,
+            )
+            self._key = key
+        try:
+            yield self._frames
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop the decoder; the next chunk opens its video again."""
+        if self._frames is not None:
+            self._frames.close()
+        self._frames = None
+
+
+_READER = _Reader()
 
 
 class _Gathered:

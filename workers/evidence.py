@@ -13,7 +13,7 @@ import numpy as np
 
 from tubelet.model.describing.base import ObjectView
 from tubelet.model.frame import Frame, Image
-from tubelet.model.masks import decode_mask, encode_mask
+from tubelet.model.masks import Mask, decode_mask, encode_mask
 from tubelet.model.tracking.base import TrackedFrame
 from tubelet.records import Box, Chunk, Observation, View
 
@@ -65,12 +65,10 @@ def cut_view(
     picture = _shrink(picture, MAX_CROP_PX)
     height, width = picture.shape[:2]
     if observation.mask is None:
-        mask = _box_mask(frame, observation.box, crop, (width, height))
+        mask = _resize_mask(_draw_box_mask(frame, observation.box, crop), width, height)
     else:
-        whole = decode_mask(observation.mask).astype(np.uint8)
-        if whole.shape != frame.image.shape[:2]:
-            whole = cv2.resize(whole, frame.image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-        mask = cv2.resize(whole[top:bottom, left:right], (width, height), interpolation=cv2.INTER_NEAREST)
+        whole = _resize_mask(decode_mask(observation.mask), frame.image.shape[1], frame.image.shape[0])
+        mask = _resize_mask(whole[top:bottom, left:right], width, height)
     return View(
         time_s=frame.time_s,
         box=observation.box,
@@ -130,13 +128,20 @@ def _padded_crop(frame: Frame, box: Box) -> tuple[int, int, int, int]:
     )
 
 
-def _box_mask(frame: Frame, box: Box, crop: tuple[int, int, int, int], size: tuple[int, int]) -> Image:
+def _draw_box_mask(frame: Frame, box: Box, crop: tuple[int, int, int, int]) -> Mask:
     left, top, right, bottom = crop
-    mask = np.zeros((bottom - top, right - left), np.uint8)
+    mask = np.zeros((bottom - top, right - left), bool)
     x0, x1 = round(box.x0 / frame.scale_x) - left, round(box.x1 / frame.scale_x) - left
     y0, y1 = round(box.y0 / frame.scale_y) - top, round(box.y1 / frame.scale_y) - top
-    mask[max(0, y0) : max(y1, y0 + 1), max(0, x0) : max(x1, x0 + 1)] = 1
-    return cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+    mask[max(0, y0) : max(y1, y0 + 1), max(0, x0) : max(x1, x0 + 1)] = True
+    return mask
+
+
+def _resize_mask(mask: Mask, width: int, height: int) -> Mask:
+    if mask.shape == (height, width):
+        return mask
+    resized = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return resized.astype(bool)
 
 
 def _shrink(image: Image, longest_px: int) -> Image:

@@ -20,6 +20,9 @@ CLIP_MAX_FPS = 30.0
 CLIP_LEAD_S = 1.0
 SHEET_COLUMNS = 4
 SHEET_TILE_PX = 320
+SHEET_TITLE_PX = 28
+SHEET_GAP_PX = 4
+BACKGROUND = 24
 MAX_GAP_S = 1.0
 """Between two path points further apart than this the object was not seen, and no box is drawn."""
 
@@ -48,7 +51,9 @@ def write_clip(
                 if writer is None:
                     height, width = frame.image.shape[:2]
                     writer = VideoWriter(out, width=width, height=height, frame_rate=rate)
-                writer.write(annotate(frame, path, label))
+                picture = annotate(frame, path)
+                _write_text(picture, label, (0, picture.shape[0]))
+                writer.write(picture)
                 report_second(frame.time_s - start_s)
         finally:
             if writer is not None:
@@ -67,12 +72,14 @@ def write_contact_sheet(
             time_s = path[place].t
             frame = next(iter(frames.read(time_s, min(time_s + 1.0, video.duration_s))), None)
             if frame is not None:
-                tiles.append(_tile(annotate(frame, path, f"{time_s:.1f} s"), SHEET_TILE_PX))
+                tile = _shrink_to(annotate(frame, path), SHEET_TILE_PX)
+                _write_text(tile, f"{time_s:.1f} s", (0, tile.shape[0]))
+                tiles.append(tile)
     out.write_bytes(encode_picture(_arrange(tiles, label)))
 
 
-def annotate(frame: Frame, path: Sequence[PathPoint], label: str) -> Image:
-    """A copy of the frame's picture with the box at its time, the path so far, and a label."""
+def annotate(frame: Frame, path: Sequence[PathPoint]) -> Image:
+    """A copy of the frame's picture with the box at its time and the path so far drawn in."""
     picture = frame.image.copy()
     scale = np.array([frame.scale_x, frame.scale_y])
     so_far = [Box(*point[1:]).centre for point in path if point.t <= frame.time_s]
@@ -84,7 +91,6 @@ def annotate(frame: Frame, path: Sequence[PathPoint], label: str) -> Image:
         x0, y0 = (np.array(box[:2]) / scale).round().astype(int).tolist()
         x1, y1 = (np.array(box[2:]) / scale).round().astype(int).tolist()
         cv2.rectangle(picture, (x0, y0), (x1, y1), BOX_RGB, 2, cv2.LINE_AA)
-        _write_text(picture, label, (x0, max(14, y0 - 6)))
     return picture
 
 
@@ -103,25 +109,29 @@ def interpolate_box(path: Sequence[PathPoint], time_s: float) -> Box | None:
     return Box(*(a + share * (b - a) for a, b in zip(before[1:], after[1:], strict=True)))
 
 
-def _tile(picture: Image, width_px: int) -> Image:
+def _shrink_to(picture: Image, width_px: int) -> Image:
     height = max(1, round(picture.shape[0] * width_px / picture.shape[1]))
     return cv2.resize(picture, (width_px, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def _arrange(tiles: Sequence[Image], label: str) -> Image:
     assert tiles, "an indexed object was seen at least once"
-    height, width = tiles[0].shape[:2]
+    height, width = (side + SHEET_GAP_PX for side in tiles[0].shape[:2])
     columns = min(SHEET_COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
-    title_px = 28
-    sheet = np.full((title_px + rows * height, columns * width, 3), 24, np.uint8)
+    sheet = np.full((SHEET_TITLE_PX + rows * height, columns * width, 3), BACKGROUND, np.uint8)
     for place, tile in enumerate(tiles):
-        top, left = title_px + place // columns * height, place % columns * width
-        sheet[top : top + height, left : left + width] = tile
-    _write_text(sheet, label, (8, 19))
+        top, left = SHEET_TITLE_PX + place // columns * height, place % columns * width
+        sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    _write_text(sheet, label, (4, SHEET_TITLE_PX))
     return sheet
 
 
-def _write_text(picture: Image, text: str, at: tuple[int, int]) -> None:
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, thickness, cv2.LINE_AA)
+def _write_text(picture: Image, text: str, corner: tuple[int, int]) -> None:
+    """Write on a dark strip whose lower left corner is given."""
+    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
+    left, bottom = corner
+    top = bottom - height - below - 6
+    cv2.rectangle(picture, (left, top), (left + width + 8, bottom), (BACKGROUND,) * 3, cv2.FILLED)
+    at = (left + 4, bottom - below - 3)
+    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)

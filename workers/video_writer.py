@@ -5,10 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 import av
-import av.video.stream
 
 from tubelet.model.frame import Image
 
@@ -20,10 +19,7 @@ class VideoWriter:
         self._width, self._height = max(2, width // 2 * 2), max(2, height // 2 * 2)
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
         rate = Fraction(frame_rate).limit_denominator(1001)
-        self._stream = cast(
-            av.video.stream.VideoStream,
-            self._container.add_stream("libx264", rate=rate, options={"crf": str(quality)}),
-        )
+        self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(quality)})
         self._stream.width, self._stream.height = self._width, self._height
         self._stream.pix_fmt = "yuv420p"
 

@@ -1,4 +1,4 @@
-"""The command line: `tubelet index | search | show | export | describe | info | doctor | demo`."""
+"""The command line: `tubelet index | search | show | export | describe | info | doctor | demo | serve`."""
 
 from __future__ import annotations
 

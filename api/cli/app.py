@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.text import Text
 
 from tubelet.errors import InputError, TubeletError
 
@@ -54,12 +55,17 @@ def run(arguments: list[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_FAILED
     except TubeletError as error:
-        notices.print(f"[bold red]Error:[/] {error}", highlight=False)
+        notice("Error:", str(error), "bold red")
         return EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILED
     except KeyboardInterrupt:
         notices.print("Stopped. Finished chunks are kept: the same command goes on from here.")
         return 130
     return EXIT_DONE
+
+
+def notice(word: str, text: str, style: str) -> None:
+    """Print a styled word and plain text on standard error; text from outside is never read as markup."""
+    notices.print(Text.assemble((word, style), f" {text}"), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

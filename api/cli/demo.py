@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 import tubelet
-from tubelet.api.cli.app import Config, app, console
-from tubelet.api.cli.index import EXIT_SOME_FAILED
+from tubelet.api.cli.app import EXIT_SOME_FAILED, Config, app, console, notice
 from tubelet.api.cli.progress import IndexProgress
 from tubelet.api.cli.search import print_hits, save_thumbnails
 from tubelet.api.cli.show import write_pictures
 from tubelet.api.demo_scene import render_scene
-from tubelet.index.export import EXPORTERS
+from tubelet.index.export import export_timelines
 from tubelet.orchestration.unit import open_index
 from tubelet.records import Hit
 from tubelet.settings import Settings, load_settings
@@ -45,11 +45,11 @@ def demo_command(
     if path is None:
         console.print("[bold]1.[/] Rendering a junction seen from above")
         render_scene(source)
-    console.print(f"[bold]2.[/] Indexing {source}", highlight=False)
+    console.print(f"[bold]2.[/] Indexing {escape(str(source))}", highlight=False)
     with IndexProgress() as progress:
         report = tubelet.index(str(source), settings=settings, observer=progress)
     for video in report.failed:
-        console.print(f"[bold red]failed[/] {video.uri}: {video.reason}", highlight=False)
+        notice("failed", f"{video.uri}: {video.reason}", "bold red")
         raise typer.Exit(EXIT_SOME_FAILED)
     found = report.videos[0]
     console.print(f"   {found.num_objects} objects, {found.num_moments} moments", highlight=False)
@@ -72,7 +72,7 @@ def demo_command(
 
 def _write_results(best: Hit, settings: Settings, out: Path) -> None:
     console.print("[bold]4.[/] Writing pictures of the first answer, and the timeline of all objects")
-    index = open_index(settings, create=False)
+    index = open_index(settings)
     item, video = index.get_object(best.object_id), index.get_video(best.video_id)
     assert item is not None
     assert video is not None
@@ -81,6 +81,6 @@ def _write_results(best: Hit, settings: Settings, out: Path) -> None:
     if failure is not None:
         raise failure
     with timeline.open("w", encoding="utf-8") as file:
-        file.writelines(EXPORTERS["jsonl"](index, None))
+        file.writelines(export_timelines(index, "jsonl"))
     for name, place in (("Contact sheet", sheet), ("Annotated clip", clip), ("Timeline", timeline)):
         console.print(f"   {name}: {place}", highlight=False, soft_wrap=True)

@@ -39,7 +39,7 @@ def describe_command(
     if as_json:
         print_json(asdict(answer))
     else:
-        console.print(answer.text, highlight=False, soft_wrap=True)
+        console.print(answer.text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _parse_box(text: str) -> Box:

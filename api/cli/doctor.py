@@ -78,8 +78,8 @@ def _check_video(settings: Settings) -> Finding:
 
     from tubelet.workers.frames import Frames
     from tubelet.workers.probe import probe_video
+    from tubelet.workers.reopen import find_source
     from tubelet.workers.s3 import S3Options
-    from tubelet.workers.source import find_source
     from tubelet.workers.video_writer import VideoWriter
 
     with tempfile.TemporaryDirectory(prefix="tubelet-doctor-") as folder:
@@ -113,7 +113,7 @@ def _check_index(settings: Settings) -> Finding:
     from tubelet.orchestration.unit import open_index
 
     with tempfile.TemporaryDirectory(prefix="tubelet-doctor-") as folder:
-        open_index(settings.model_copy(update={"index_uri": folder, "home": Path(folder)}))
+        open_index(settings.model_copy(update={"index_uri": folder}), create=True)
     return Finding("Index", "works", "LanceDB creates and opens tables")
 
 

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from tubelet.api.cli.app import Config, Home, app, notices
-from tubelet.errors import UnknownNameError
-from tubelet.index.export import EXPORTERS
+from tubelet.index.export import EXPORTERS, export_timelines
 from tubelet.orchestration.unit import open_index
 from tubelet.settings import load_settings
 
@@ -33,11 +32,8 @@ def export_command(
 
     Example: [bold]tubelet export --format jsonl --video lobby.mp4 > lobby.jsonl[/]
     """
-    if format_name not in EXPORTERS:
-        raise UnknownNameError("format", format_name, EXPORTERS)
     settings = load_settings({"home": home}, config=config)
-    store = open_index(settings, create=False)
-    lines = EXPORTERS[format_name](store, videos or None)
+    lines = export_timelines(open_index(settings), format_name, videos or ())
     if out is None:
         for line in lines:
             sys.stdout.write(line)
@@ -47,4 +43,4 @@ def export_command(
         for line in lines:
             file.write(line)
             num_lines += 1
-    notices.print(f"{num_lines} objects written to {out}", highlight=False, soft_wrap=True)
+    notices.print(f"{num_lines} objects written to {out}", highlight=False, soft_wrap=True, markup=False)

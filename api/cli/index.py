@@ -15,7 +15,7 @@ from tubelet.api.cli.app import (
     Home,
     app,
     console,
-    notices,
+    notice,
     print_json,
 )
 from tubelet.api.cli.progress import IndexProgress
@@ -86,9 +86,9 @@ def report_to_json(report: IndexReport) -> dict[str, Any]:
 def _print_report(report: IndexReport) -> None:
     for video in report.videos:
         for warning in video.warnings:
-            notices.print(f"[yellow]warning[/] {video.uri}: {warning}", highlight=False)
+            notice("warning", f"{video.uri}: {warning}", "yellow")
     for video in report.failed:
-        notices.print(f"[bold red]failed[/] {video.uri}: {video.reason}", highlight=False)
+        notice("failed", f"{video.uri}: {video.reason}", "bold red")
     num_objects = sum(video.num_objects for video in report.videos)
     console.print(
         f"{report.count('indexed')} indexed ({num_objects} objects), "

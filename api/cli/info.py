@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from rich.markup import escape
 from rich.table import Table
 
-from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time, notices, print_json
+from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time, notice, print_json
 from tubelet.orchestration.ledger import SqliteLedger
 from tubelet.orchestration.unit import open_index
 from tubelet.settings import load_settings
@@ -16,14 +17,14 @@ from tubelet.settings import load_settings
 def info_command(as_json: AsJson = False, home: Home = None, config: Config = None) -> None:
     """List the videos of the index, with their warnings, and those that failed."""
     settings = load_settings({"home": home}, config=config)
-    index = open_index(settings, create=False)
+    index = open_index(settings)
     videos = list(index.list_videos())
     failed = [
         entry
         for entry in SqliteLedger(settings.home / "ledger.sqlite").list_videos()
         if entry.state == "failed"
     ]
-    counts = index.count_rows()
+    counts = asdict(index.count_rows())
     if as_json:
         print_json(
             {
@@ -40,7 +41,7 @@ def info_command(as_json: AsJson = False, home: Home = None, config: Config = No
         table.add_column(column, no_wrap=column == "id")
     for video in videos:
         table.add_row(
-            video.uri,
+            escape(video.uri),
             video.video_id,
             format_time(video.duration_s),
             f"{video.width}x{video.height}",
@@ -51,6 +52,6 @@ def info_command(as_json: AsJson = False, home: Home = None, config: Config = No
     console.print(", ".join(f"{number} {name}" for name, number in counts.items()), highlight=False)
     for video in videos:
         for warning in video.warnings:
-            notices.print(f"[yellow]warning[/] {video.uri}: {warning}", highlight=False)
+            notice("warning", f"{video.uri}: {warning}", "yellow")
     for entry in failed:
-        notices.print(f"[bold red]failed[/] {entry.uri}: {entry.error}", highlight=False)
+        notice("failed", f"{entry.uri}: {entry.error}", "bold red")

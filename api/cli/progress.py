@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from tubelet.api.cli.app import format_time, notices
+from tubelet.api.cli.app import format_time, notice, notices
 from tubelet.records import VideoReport
 
 
@@ -87,13 +87,11 @@ class IndexProgress:
         if not notices.is_terminal:
             return
         if report.state == "indexed":
-            notices.print(
-                f"[green]indexed[/] {report.uri}: {report.num_objects} objects, "
-                f"{report.num_moments} moments in {format_time(report.duration_s)}",
-                highlight=False,
-            )
+            length = format_time(report.duration_s)
+            found = f"{report.num_objects} objects, {report.num_moments} moments in {length}"
+            notice("indexed", f"{report.uri}: {found}", "green")
         elif report.state == "skipped":
-            notices.print(f"[dim]skipped[/] {report.uri}: {report.reason}", highlight=False)
+            notice("skipped", f"{report.uri}: {report.reason}", "dim")
 
     def _describe(self) -> None:
         self._progress.update(self._task, description=f"Video {self._num_ended} of {self._num_found}")

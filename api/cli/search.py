@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 import tubelet
@@ -53,7 +55,7 @@ def search_command(
     if result.hits:
         folder = thumbnails or settings.home / "hits" / _slug(sentence)
         save_thumbnails(result, folder, replace=thumbnails is None)
-        console.print(f"Pictures: {folder}", highlight=False, soft_wrap=True)
+        console.print(escape(f"Pictures: {folder}"), highlight=False, soft_wrap=True)
 
 
 def print_hits(result: SearchResult) -> None:
@@ -61,21 +63,18 @@ def print_hits(result: SearchResult) -> None:
     if not result.hits:
         console.print("Nothing found. Index something first, or ask for less.")
         return
-    table = Table(title=result.query, title_justify="left", show_lines=False, expand=False)
+    table = Table(title=result.query, title_justify="left", show_lines=True, box=box.HORIZONTALS)
     table.add_column("#", justify="right")
     table.add_column("score", justify="right")
-    table.add_column("object", no_wrap=True)
-    table.add_column("when", no_wrap=True)
-    table.add_column("video")
-    table.add_column("what, and why")
+    table.add_column("object, when, where", no_wrap=True)
+    table.add_column("what, and [dim]why[/]")
     for place, hit in enumerate(result.hits, 1):
         table.add_row(
             str(place),
             f"{hit.score:.2f}",
-            hit.object_id,
-            f"{format_time(hit.start_s)} to {format_time(hit.end_s)}",
-            Path(hit.uri).name,
-            f"{hit.caption}\n[dim]{'; '.join(hit.why)}[/]",
+            f"[bold]{hit.object_id}[/]\n{format_time(hit.start_s)} to {format_time(hit.end_s)}\n"
+            f"{escape(Path(hit.uri).name)}",
+            f"{escape(hit.caption)}\n[dim]{escape('; '.join(hit.why))}[/]",
         )
     console.print(table)
 

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time, notices, print_json
+from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time, print_json
 from tubelet.api.cli.progress import make_progress
 from tubelet.errors import InputError, SourceError
 from tubelet.index.export import object_to_json
 from tubelet.orchestration.unit import open_index
 from tubelet.records import IndexedObject, Moment, Video
 from tubelet.settings import Settings, load_settings
+from tubelet.workers.reopen import reopen_source
 from tubelet.workers.s3 import S3Options
 from tubelet.workers.show import write_clip, write_contact_sheet
-from tubelet.workers.source import localise, reopen_source
+from tubelet.workers.source import localise
 
 
 @app.command("show")
@@ -33,7 +35,7 @@ def show_command(
 ) -> None:
     """Tell all about one object; write a contact sheet and a clip with its box and path drawn in."""
     settings = load_settings({"home": home}, config=config)
-    index = open_index(settings, create=False)
+    index = open_index(settings)
     item = index.get_object(object_id)
     if item is None:
         raise InputError(
@@ -55,7 +57,7 @@ def show_command(
     if failure is not None:
         raise failure
     if not as_json:
-        console.print(f"Contact sheet: {sheet}\nClip: {clip}", highlight=False, soft_wrap=True)
+        console.print(escape(f"Contact sheet: {sheet}\nClip: {clip}"), highlight=False, soft_wrap=True)
 
 
 def write_pictures(
@@ -90,11 +92,9 @@ def write_pictures(
 
 
 def _print_object(item: IndexedObject, moments: list[Moment]) -> None:
-    console.print(f"[bold]{item.object_id}[/] in {item.uri}", highlight=False, soft_wrap=True)
+    console.print(f"[bold]{item.object_id}[/] in {escape(item.uri)}", highlight=False, soft_wrap=True)
     for moment in moments:
         console.print(
             f"  {format_time(moment.start_s)} to {format_time(moment.end_s)}  {moment.caption}",
             highlight=False,
         )
-    for warning in [] if moments else ["no moments are stored for it"]:
-        notices.print(f"[yellow]warning[/] {warning}")

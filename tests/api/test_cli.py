@@ -1,0 +1,207 @@
+"""The command line as scripts see it: JSON, exit codes, files. Every command runs in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import pytest
+
+from tubelet.api.demo_scene import render_scene
+
+
+def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run `tubelet` and check its exit code."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tubelet", *map(str, arguments)], capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "junction.mp4"
+    render_scene(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def home(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the whole junction clip is indexed."""
+    home = tmp_path_factory.mktemp("home")
+    report = json.loads(run("index", "--home", home, "--json", clip).stdout)
+    assert report["indexed"] == 1
+    assert report["videos"][0]["num_objects"] == 5
+    return home
+
+
+def search(home: Path, sentence: str, *options: str) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(run("search", "--home", home, "--json", *options, sentence).stdout)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("sentence", "colour", "turn"),
+    [
+        ("find the red car turning left", "red", "left"),
+        ("a blue car that turns right", "blue", "right"),
+        ("white vehicle going straight to the right", "white", "none"),
+    ],
+)
+def test_search_answers_by_colour_and_motion(home: Path, sentence: str, colour: str, turn: str) -> None:
+    hit = search(home, sentence)["hits"][0]
+    assert hit["attributes"]["colours"][0] == colour
+    assert hit["motion"]["turn"] == turn
+
+
+def test_search_tells_two_red_cars_apart(home: Path) -> None:
+    left = search(home, "red car turning left")["hits"][0]
+    straight = search(home, "red car going down")["hits"][0]
+    assert left["object_id"] != straight["object_id"]
+    assert straight["motion"]["heading"] == "down"
+
+
+def test_search_json_is_as_documented(home: Path, clip: Path) -> None:
+    answer = search(home, "red car", "--limit", "2")
+    assert set(answer) == {"query", "parsed", "hits"}
+    assert len(answer["hits"]) == 2
+    for hit in answer["hits"]:
+        assert set(hit) == {
+            *("object_id", "moment_id", "video_id", "uri", "start_s", "end_s", "score", "caption"),
+            *("attributes", "motion", "box", "why"),
+        }
+        assert hit["uri"].endswith(clip.name)
+        assert 0 <= hit["score"] <= 1
+        assert len(hit["box"]) == 4
+    scores = [hit["score"] for hit in answer["hits"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_search_saves_pictures(home: Path, tmp_path: Path) -> None:
+    out = run("search", "--home", home, "--thumbnails", tmp_path / "hits", "red car")
+    pictures = sorted((tmp_path / "hits").iterdir())
+    assert len(pictures) == 5
+    assert cv2.imread(str(pictures[0])) is not None
+    assert "score" in out.stdout
+
+
+def test_export_is_one_line_a_tubelet(home: Path, clip: Path) -> None:
+    lines = run("export", "--home", home, "--format", "jsonl").stdout.splitlines()
+    items = [json.loads(line) for line in lines]
+    assert len(items) == 5
+    for item in items:
+        assert set(item) == {
+            *("object_id", "video_id", "uri", "category", "attributes", "start_s", "end_s"),
+            *("moments", "path"),
+        }
+        assert item["path"][0][0] == item["start_s"]
+        assert all({"start_s", "end_s", "caption", "motion"} == set(moment) for moment in item["moments"])
+    video_id = items[0]["video_id"]
+    for name in (video_id, items[0]["uri"]):
+        assert run("export", "--home", home, "--video", name).stdout.splitlines() == lines
+    assert run("export", "--home", home, "--video", "v0", code=2).stderr
+
+
+def test_export_to_a_file(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "timeline.jsonl"
+    run("export", "--home", home, "--out", out)
+    assert len(out.read_text().splitlines()) == 5
+
+
+def test_show_writes_a_sheet_and_a_clip(home: Path, tmp_path: Path) -> None:
+    hit = search(home, "red car turning left")["hits"][0]
+    shown = json.loads(run("show", "--home", home, "--json", "--out", tmp_path, hit["object_id"]).stdout)
+    sheet = cv2.imread(shown["contact_sheet"])
+    assert sheet is not None
+    assert sheet.shape[1] >= 640
+    with av.open(shown["clip"]) as clip:
+        stream = clip.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        seconds = sum(1 for _ in clip.decode(stream)) / float(stream.average_rate or 1)
+    assert seconds == pytest.approx(hit["end_s"] - hit["start_s"], abs=2.6)
+
+
+def test_show_without_the_source_still_tells(clip: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "gone.mp4"
+    moved.write_bytes(clip.read_bytes())
+    run("index", "--home", tmp_path / "home", moved)
+    hit = search(tmp_path / "home", "red car")["hits"][0]
+    moved.unlink()
+    done = run("show", "--home", tmp_path / "home", hit["object_id"], code=1)
+    assert hit["caption"] in done.stdout.replace("\n", " ")
+    assert "gone.mp4" in done.stderr.replace("\n", "")
+
+
+def test_describe_a_box(home: Path, clip: Path) -> None:
+    hit = search(home, "red car turning left")["hits"][0]
+    at = str((hit["start_s"] + hit["end_s"]) / 2)
+    box = ",".join(str(side) for side in hit["box"])
+    answer = json.loads(run("describe", clip, "--box", box, "--at", at, "--json").stdout)
+    assert "red" in answer["text"]
+    done = run("describe", clip, "--box", box, "--at", at, "--question", "Is it red?", code=2)
+    assert "question" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("box", "at"),
+    [("1,2,3", "1"), ("5,5,1,1", "1"), ("a,b,c,d", "1"), ("0,0,9,9", "999"), ("900,900,950,950", "1")],
+)
+def test_describe_refuses_what_is_not_there(clip: Path, box: str, at: str) -> None:
+    assert "Do: " in run("describe", clip, "--box", box, "--at", at, code=2).stderr.replace("\n", " ")
+
+
+def test_info_lists_videos(home: Path, clip: Path) -> None:
+    info = json.loads(run("info", "--home", home, "--json").stdout)
+    assert info["counts"]["tubelets"] == 5
+    assert info["videos"][0]["uri"].endswith(clip.name)
+    assert clip.name in run("info", "--home", home).stdout.replace("\n", "")
+
+
+def test_doctor_finds_nothing_broken(tmp_path: Path) -> None:
+    checks = json.loads(run("doctor", "--home", tmp_path, "--json").stdout)["checks"]
+    assert {check["state"] for check in checks} <= {"works", "optional"}
+
+
+def test_some_failed_sources_exit_with_three(clip: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("not a video")
+    done = run("index", "--home", tmp_path / "home", "--json", bad, clip, code=3)
+    report = json.loads(done.stdout)
+    assert (report["indexed"], report["failed"]) == (1, 1)
+    again = run("index", "--home", tmp_path / "home", bad, clip, code=3)
+    assert "bad.mp4" in again.stderr.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("index",),
+        ("index", "--profile", "huge", "x.mp4"),
+        ("index", "--tracker", "unknown", "x.mp4"),
+        ("search",),
+        ("search", ""),
+        ("nonsense",),
+        ("export", "--format", "vhs"),
+    ],
+)
+def test_wrong_usage_exits_with_two(home: Path, arguments: tuple[str, ...]) -> None:
+    options = ("--home", home) if len(arguments) > 1 else ()
+    assert run(*arguments, *options, code=2).stderr
+
+
+def test_every_command_explains_itself() -> None:
+    listing = run("--help").stdout
+    for command in ("index", "search", "show", "export", "describe", "info", "doctor", "demo"):
+        assert command in listing
+        assert "--help" in run(command, "--help").stdout
+
+
+def test_a_home_without_an_index_says_what_to_do(tmp_path: Path) -> None:
+    for command in (("search", "red"), ("info",), ("export",), ("show", "o1")):
+        assert "tubelet index" in run(*command, "--home", tmp_path, code=1).stderr.replace("\n", " ")

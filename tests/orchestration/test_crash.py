@@ -1,0 +1,98 @@
+"""SIGKILL at any moment: the next run ends with the rows of an undisturbed one, and nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.orchestration.conftest import read_rows
+
+DEADLINE_S = 120
+
+
+def _start(clip: Path, home: Path) -> psutil.Popen:
+    return psutil.Popen(
+        [sys.executable, "-m", "tubelet", "index", "--home", str(home), "--chunk-s", "2", str(clip)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TUBELET_MARGIN_S": "0.5"},
+    )
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "the moment to kill at never came"
+        time.sleep(0.002)
+
+
+def _kill_when(condition: Callable[[], bool], clip: Path, home: Path) -> None:
+    """Start a run, SIGKILL it at the moment or let it end, and see that its processes are gone."""
+    run = _start(clip, home)
+    family: dict[int, psutil.Process] = {}
+
+    def is_time() -> bool:
+        try:
+            family.update({child.pid: child for child in run.children(recursive=True)})
+        except psutil.NoSuchProcess:
+            return True
+        return run.poll() is not None or condition()
+
+    try:
+        _wait_until(is_time)
+    finally:
+        if run.poll() is None:
+            run.send_signal(signal.SIGKILL)
+        run.wait()
+    _, alive = psutil.wait_procs(list(family.values()), timeout=20)
+    assert [child.cmdline() for child in alive] == []
+
+
+@pytest.fixture(scope="module")
+def undisturbed(short_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[object]]:
+    home = tmp_path_factory.mktemp("undisturbed")
+    assert _start(short_clip, home).wait(timeout=DEADLINE_S) == 0
+    return read_rows(home)  # type: ignore[return-value]
+
+
+MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "the ledger appears": lambda home: (home / "ledger.sqlite").exists(),
+    "the first chunk is being written": lambda home: any(home.glob("work/chunks/*/*/.writing-*")),
+    "the first chunk is done": lambda home: any(home.glob("work/chunks/*/*/*.arrow")),
+    "half the chunks are done": lambda home: len(list(home.glob("work/chunks/*/*/*.arrow"))) >= 3,
+    "tubelets are committed": lambda home: any(home.glob("index/tubelets.lance/data/*")),
+    "moments are committed": lambda home: any(home.glob("index/moments.lance/data/*")),
+    "the video is committed": lambda home: any(home.glob("index/videos.lance/data/*")),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_run_resumes_to_the_same_rows(
+    moment: str, short_clip: Path, tmp_path: Path, undisturbed: dict[str, list[object]]
+) -> None:
+    _kill_when(lambda: MOMENTS[moment](tmp_path), short_clip, tmp_path)
+    assert _start(short_clip, tmp_path).wait(timeout=DEADLINE_S) == 0
+    assert read_rows(tmp_path) == undisturbed
+    assert not any(tmp_path.glob("work/chunks/*"))
+
+
+def test_killed_over_and_over_it_still_gets_there(
+    short_clip: Path, tmp_path: Path, undisturbed: dict[str, list[object]]
+) -> None:
+    """Each run may finish one chunk more; the last one finishes."""
+    for wanted in range(1, 4):
+
+        def has_one_more(wanted: int = wanted) -> bool:
+            return len(list(tmp_path.glob("work/chunks/*/*/*.arrow"))) >= wanted
+
+        _kill_when(has_one_more, short_clip, tmp_path)
+    assert _start(short_clip, tmp_path).wait(timeout=DEADLINE_S) == 0
+    assert read_rows(tmp_path) == undisturbed

@@ -1,0 +1,146 @@
+"""Whole runs with real components: what is indexed, skipped, failed and replaced."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import tubelet
+from tests.orchestration.conftest import read_rows
+from tubelet.errors import InputError, StoreError
+from tubelet.orchestration.work_store import WorkStore
+from tubelet.records import VideoReport
+from tubelet.settings import Settings, load_settings
+
+
+class Recorder:
+    """Remembers what a run reported."""
+
+    def __init__(self) -> None:
+        self.ended: list[VideoReport] = []
+        self.progress: list[float] = []
+        self.planned_s = 0.0
+
+    def on_source_found(self, uri: str) -> None:
+        pass
+
+    def on_video_planned(self, uri: str, duration_s: float) -> None:
+        self.planned_s += duration_s
+
+    def on_progress(self, done_s: float) -> None:
+        self.progress.append(done_s)
+
+    def on_video_ended(self, report: VideoReport) -> None:
+        self.ended.append(report)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings({"home": tmp_path / "home", "chunk_s": 4.0, "margin_s": 1.0})
+
+
+def test_index_then_search_then_skip(short_clip: Path, settings: Settings) -> None:
+    recorder = Recorder()
+    report = tubelet.index(str(short_clip), settings=settings, observer=recorder)
+    assert [video.state for video in report.videos] == ["indexed"]
+    assert recorder.ended == list(report.videos)
+    assert recorder.progress[-1] == pytest.approx(recorder.planned_s)
+    assert report.videos[0].num_objects == 2
+
+    result = tubelet.search("red car turning left", settings=settings)
+    assert "red" in result.hits[0].attributes.colours
+    assert result.hits[0].motion.turn == "left"
+    assert result.hits[0].thumbnail.startswith(b"\xff\xd8")
+
+    before = read_rows(settings.home)
+    again = tubelet.index([str(short_clip)], settings=settings)
+    assert [video.state for video in again.videos] == ["skipped"]
+    assert read_rows(settings.home) == before
+    assert not (settings.home / "work" / "chunks").exists() or not list(
+        (settings.home / "work" / "chunks").iterdir()
+    )
+
+
+def test_rows_do_not_depend_on_the_number_of_workers(short_clip: Path, tmp_path: Path) -> None:
+    rows = []
+    for workers in (1, 2):
+        settings = load_settings({"home": tmp_path / f"w{workers}", "chunk_s": 4.0, "workers": workers})
+        tubelet.index(str(short_clip), settings=settings)
+        rows.append(read_rows(settings.home))
+    assert rows[0] == rows[1]
+
+
+def test_other_options_replace_the_rows(short_clip: Path, settings: Settings) -> None:
+    tubelet.index(str(short_clip), settings=settings)
+    other = settings.model_copy(update={"sample_fps": 3.0})
+    report = tubelet.index(str(short_clip), settings=other)
+    assert report.videos[0].state == "indexed"
+    rows = read_rows(settings.home)
+    assert len(rows["videos"]) == 1
+    assert len(rows["tubelets"]) == report.videos[0].num_objects
+
+
+def test_one_bad_source_never_stops_the_others(short_clip: Path, settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    shutil.copy(short_clip, folder / "good.mp4")
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_text("not a video")
+    (folder / "cut.mp4").write_bytes(short_clip.read_bytes()[:20000])
+    report = tubelet.index([str(folder), str(tmp_path / "nowhere.mp4")], settings=settings)
+    states = {Path(video.uri).name: video.state for video in report.videos}
+    assert states == {
+        "good.mp4": "indexed",
+        "empty.mp4": "failed",
+        "text.mp4": "failed",
+        "cut.mp4": "failed",
+        "nowhere.mp4": "failed",
+    }
+    assert all("Do: " in video.reason for video in report.failed)
+    assert len(read_rows(settings.home)["videos"]) == 1
+
+
+def test_the_same_bytes_elsewhere_are_one_video(short_clip: Path, settings: Settings, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    shutil.copy(short_clip, first)
+    shutil.copy(short_clip, second)
+    report = tubelet.index([str(first), str(second)], settings=settings)
+    assert sorted(video.state for video in report.videos) == ["indexed", "skipped"]
+    first.unlink()
+    moved = tubelet.index([str(second)], settings=settings)
+    assert [video.state for video in moved.videos] == ["indexed"]
+    rows = read_rows(settings.home)
+    assert [Path(row["uri"]).name for row in rows["videos"]] == ["b.mp4"]
+    assert {Path(row["uri"]).name for row in rows["moments"]} == {"b.mp4"}
+
+
+def test_changed_content_replaces_what_was_there(
+    short_clip: Path, settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.mp4"
+    shutil.copy(short_clip, path)
+    tubelet.index(str(path), settings=settings)
+    before = read_rows(settings.home)["videos"][0]["video_id"]
+    path.write_bytes(path.read_bytes() + b"\0" * 16)
+    report = tubelet.index(str(path), settings=settings)
+    assert report.videos[0].state == "indexed"
+    rows = read_rows(settings.home)
+    assert [row["video_id"] for row in rows["videos"]] == [report.videos[0].video_id] != [before]
+    assert {row["video_id"] for row in rows["moments"]} == {report.videos[0].video_id}
+
+
+def test_nothing_asked_for_is_an_error(settings: Settings) -> None:
+    with pytest.raises(InputError, match="No source"):
+        tubelet.index([], settings=settings)
+
+
+def test_two_runs_do_not_share_a_home(short_clip: Path, settings: Settings) -> None:
+    with WorkStore(settings.home).claim(), pytest.raises(StoreError, match="Another run"):
+        tubelet.index(str(short_clip), settings=settings)
+
+
+def test_search_before_indexing_says_what_to_do(settings: Settings) -> None:
+    with pytest.raises(StoreError, match="Do: "):
+        tubelet.search("red car", settings=settings)
