@@ -352,8 +352,9 @@ class PixelReferCaptioner:
 def _digest_weights(network: PixelRefer) -> str:
     """A version for these weights, from two small tensors that every training moves."""
     digest = hashlib.blake2b(digest_size=4)
-    for weight in (network.region_encoder.feat_linear[2].bias, network.decoder.norm.weight):
-        digest.update(weight.float().cpu().numpy().tobytes())
+    weights = network.state_dict()
+    for name in ("region_encoder.feat_linear.2.bias", "decoder.norm.weight"):
+        digest.update(weights[name].float().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

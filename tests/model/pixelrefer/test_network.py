@@ -1,0 +1,153 @@
+"""The network's parts against plain formulas, alone against packed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.model.pixelrefer.region_factory import make_frame, make_mask, make_region
+from tubelet.model.pixelrefer.config import MODEL_TYPES, PUBLISHED_SHAPES, read_config, write_config
+from tubelet.model.pixelrefer.debug import DEBUG_CONFIG, make_debug_network
+from tubelet.model.pixelrefer.encoding import (
+    ScenePool,
+    collect_cells,
+    encode_pictures,
+    encode_views,
+    prepare_views,
+)
+from tubelet.model.pixelrefer.network import cluster_cells
+from tubelet.model.pixelrefer.regions import RegionView
+
+
+def _cluster_plainly(cells: Tensor, starts: Tensor, num_rounds: int) -> Tensor:
+    """k-means of one region, written as the formula reads."""
+    centres = cells[starts]
+    for _ in range(num_rounds):
+        labels = ((cells[:, None] - centres[None]) ** 2).sum(dim=-1).argmin(dim=1)
+        moved = torch.stack(
+            [
+                cells[labels == k].mean(dim=0) if (labels == k).any() else centres[k]
+                for k in range(len(centres))
+            ]
+        )
+        if torch.allclose(centres, moved, atol=1e-6):
+            break
+        centres = moved
+    return centres
+
+
+@pytest.mark.parametrize("num_rounds", [1, 3, 20])
+def test_clusters_of_padded_regions_equal_those_of_each_alone(num_rounds: int) -> None:
+    torch.manual_seed(0)
+    counts, num_clusters, width = (9, 30, 17), 5, 6
+    cells = torch.zeros(3, 30, width)
+    inside = torch.zeros(3, 30, dtype=torch.bool)
+    starts = torch.stack([torch.randperm(count)[:num_clusters] for count in counts])
+    for row, count in enumerate(counts):
+        cells[row, :count] = torch.randn(count, width)
+        inside[row, :count] = True
+    together = cluster_cells(cells, inside, starts, num_rounds)
+    for row, count in enumerate(counts):
+        alone = _cluster_plainly(cells[row, :count], starts[row], num_rounds)
+        torch.testing.assert_close(together[row], alone, rtol=1e-5, atol=1e-6)
+
+
+def test_an_empty_cluster_keeps_its_centre() -> None:
+    cells = torch.tensor([[[0.0], [0.0], [0.0], [9.0]]])
+    centres = cluster_cells(cells, torch.ones(1, 4, dtype=torch.bool), torch.tensor([[0, 1, 3]]), 3)
+    assert centres.tolist() == [[[0.0], [0.0], [9.0]]]
+
+
+def test_packed_pictures_have_the_features_of_each_alone() -> None:
+    network = make_debug_network()
+    pictures = [make_frame(0, 28, 42), make_frame(1, 56, 14), make_frame(2, 28, 42)]
+    with torch.inference_mode():
+        packed = encode_pictures(network, pictures)
+        alone = [encode_pictures(network, [picture])[0] for picture in pictures]
+    for one, other in zip(packed, alone, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_a_region_with_few_cells_is_filled_with_zeros() -> None:
+    network = make_debug_network()
+    (view,) = prepare_views(make_region(0, 1).views, network.config, ScenePool(network.config))
+    few = dataclasses.replace(
+        view, patches=view.patches[:3], weights=view.weights[:3], starts=view.starts[:0]
+    )
+    with torch.inference_mode():
+        features = torch.cat(encode_pictures(network, [few.crop, view.crop]))
+        cells = collect_cells([few, view], DEBUG_CONFIG.num_object_tokens, network.device)
+        tokens = network.region_encoder.tokenize(features, cells)
+        placed = features + network.region_encoder.pos_linear(cells.position_P2)
+    assert torch.equal(tokens[0, :3], placed[torch.from_numpy(few.patches[:, 0])])
+    assert not tokens[0, 3:].any()
+    assert tokens[1].abs().sum(dim=1).gt(0).all()
+
+
+def test_objects_of_one_frame_keep_their_own_surroundings() -> None:
+    """The reference gives every object of a frame the first one's local picture; here each has its own."""
+    network = make_debug_network()
+    frame = make_frame()
+    one, other = (RegionView(frame, mask) for mask in (make_mask(5, 5, 20, 30), make_mask(40, 70, 60, 120)))
+    scenes = ScenePool(network.config)
+    together = [prepare_views([view], network.config, scenes)[0] for view in (one, other)]
+    alone = prepare_views([other], network.config, ScenePool(network.config))
+    assert together[0].scene_key == together[1].scene_key
+    assert not np.array_equal(together[0].local, together[1].local)
+    with torch.inference_mode():
+        torch.testing.assert_close(encode_views(network, together)[1], encode_views(network, alone)[0])
+
+
+def test_a_scene_is_encoded_once_for_all_its_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = make_debug_network()
+    num_pictures: list[int] = []
+    encode = network.encode_pictures
+
+    def count(patches: Tensor, grid: Tensor, merge: Tensor) -> Tensor:
+        num_pictures.append(len(grid))
+        return encode(patches, grid, merge)
+
+    monkeypatch.setattr(network, "encode_pictures", count)
+    scenes = ScenePool(network.config)
+    prepared = [
+        view for seed in range(5) for view in prepare_views(make_region(seed).views, network.config, scenes)
+    ]
+    with torch.inference_mode():
+        encode_views(network, prepared)
+    assert num_pictures == [2, 20]  # two frames' scenes; then a crop and a local picture of ten views
+
+
+def test_views_packed_in_several_calls_have_the_same_tokens() -> None:
+    network = make_debug_network()
+    scenes = ScenePool(network.config)
+    prepared = [
+        view for seed in range(4) for view in prepare_views(make_region(seed).views, network.config, scenes)
+    ]
+    with torch.inference_mode():
+        one_call = torch.cat(encode_views(network, prepared))
+        many_calls = torch.cat(encode_views(network, prepared, max_patches=1))
+    torch.testing.assert_close(one_call, many_calls, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_runs_and_stays_near(dtype: torch.dtype) -> None:
+    network = make_debug_network()
+    views = prepare_views(make_region(0, 2).views, network.config, ScenePool(network.config))
+    with torch.inference_mode():
+        exact = torch.cat(encode_views(network, views))
+        rough = torch.cat(encode_views(network.to(dtype), views))
+    assert rough.dtype == dtype
+    similarity = torch.nn.functional.cosine_similarity(exact, rough.float(), dim=1)
+    assert similarity.mean() > 0.97
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED_SHAPES))
+def test_published_configs_survive_writing_and_reading(name: str) -> None:
+    config = PUBLISHED_SHAPES[name]
+    published, preprocessor = write_config(config)
+    assert published["model_type"] == MODEL_TYPES[config.paradigm]
+    assert read_config(published, preprocessor=preprocessor) == config
