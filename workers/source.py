@@ -81,13 +81,10 @@ def _expand(address: str, options: S3Options) -> Iterator[Path | Source | Source
 
 def _expand_files(address: str) -> Iterator[Path | SourceFailure]:
     path = Path(_strip_scheme(address)).expanduser()
-    if path.is_dir():
-        files = _walk(path)
-    elif os.path.lexists(path) or not _GLOB_CHARACTERS & set(str(path)):
-        files = iter([path])
-    else:
-        files = _glob(path)
-    for file in files:
+    if not path.is_dir() and (os.path.lexists(path) or not _GLOB_CHARACTERS & set(str(path))):
+        yield _require_regular(path)
+        return
+    for file in _walk(path) if path.is_dir() else _glob(path):
         try:
             yield _require_regular(file)
         except SourceError as error:
@@ -96,6 +93,8 @@ def _expand_files(address: str) -> Iterator[Path | SourceFailure]:
 
 def _strip_scheme(address: str) -> str:
     """The path of a `file://` URI; other schemes are refused, everything else is a path already."""
+    if not address:
+        raise SourceMissingError("an address is empty", do='use "." for this folder')
     if address.startswith("file:"):
         host, slash, path = address.removeprefix("file:").removeprefix("//").partition("/")
         if host not in ("", "localhost"):
