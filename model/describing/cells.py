@@ -20,6 +20,9 @@ Array = NDArray[np.float64]
 _GRID_CELLS = 32
 """Cells along the object's longer side: a knit averages to one colour, a stripe of a tenth survives."""
 
+_PIXELS_A_CELL = 4
+"""Larger pictures are shrunk to this first: it costs nothing in colour and saves most of the time."""
+
 _EDGE_SHARE = 0.04
 """How much of the object's size (square root of its area) is peeled off the mask's edge."""
 
@@ -60,16 +63,38 @@ def measure_cells(image: Image, mask: Mask) -> Cells:
         raise ValueError(f"image {image.shape} and mask {mask.shape} must be (h, w, 3) and (h, w)")
     if not mask.any():
         raise ValueError("the mask is empty; expected at least one pixel of the object")
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    longer = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
-    scale = min(1.0, _GRID_CELLS / longer)
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    image, mask = _shrink(image, mask, _PIXELS_A_CELL * _GRID_CELLS)
+    rows = np.flatnonzero(mask.any(axis=1))
+    scale = min(1.0, _GRID_CELLS / _measure_longer_side(mask))
+    size = _scale_size(image, scale)
     light = decode_srgb(image).astype(np.float32)
     inside_lab, inside_row = _average_cells(light, _peel_edge(mask), size)
     around_lab, _ = _average_cells(light, ~_grow_edge(mask), size)
     top, bottom = rows[0] * scale, (rows[-1] + 1) * scale
     height = np.clip((inside_row + 0.5 - top) / max(bottom - top, 1e-6), 0, 1)
     return Cells(lab=inside_lab, height=height, around=around_lab)
+
+
+def _shrink(image: Image, mask: Mask, longest: int) -> tuple[Image, Mask]:
+    """Picture and mask so small that the object's longer side is at most `longest` pixels."""
+    scale = longest / _measure_longer_side(mask)
+    if scale >= 1:
+        return image, mask
+    size = _scale_size(image, scale)
+    share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    small: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return small, share >= min(_MIN_COVER, float(share.max()))
+
+
+def _measure_longer_side(mask: Mask) -> int:
+    """Pixels along the longer side of the mask's bounding box."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
+
+
+def _scale_size(image: Image, scale: float) -> tuple[int, int]:
+    """Width and height of the scaled picture, at least one pixel each."""
+    return max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
 
 
 def decode_srgb(image: Image) -> Array:

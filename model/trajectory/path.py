@@ -5,6 +5,7 @@ Shape suffixes: n samples of one object, 2 is (x, y) with y down, 4 is a box (x0
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -122,7 +123,7 @@ def compose_camera(times: Array, camera: Sequence[CameraStep]) -> Array:
     """
     maps = np.empty((len(times), 3, 3))
     total = np.eye(3)
-    steps = iter([step for step in camera if step.time_s > times[0] + _SAME_TIME_S])
+    steps = iter(camera[bisect_right(camera, times[0] + _SAME_TIME_S, key=lambda step: step.time_s) :])
     step = next(steps, None)
     for index, time_s in enumerate(times):
         while step is not None and step.time_s <= time_s + _SAME_TIME_S:
