@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -77,7 +77,7 @@ class RegionAnswer:
     text: str
     token_ids: tuple[int, ...]
     token_log_probs: tuple[float, ...]
-    objects: tuple[ObjectTokens, ...]
+    objects: tuple[ObjectTokens, ...] = field(compare=False)
 
     @property
     def object_vectors(self) -> tuple[tuple[float, ...], ...]:

@@ -1,7 +1,8 @@
 """An object's tokens as data: small enough to store beside an index, enough to answer later without video.
 
-float16 keeps the answers; int8 keeps one scale a row (the row's largest magnitude over 127) and halves the
-bytes. The bytes are one safetensors block, so that any tool can open them.
+float16 holds what a model in bfloat16 computes exactly, and what one in float32 computes to 3 digits; int8
+keeps one scale a row (the row's largest magnitude over 127) and halves the bytes. The bytes are one
+safetensors block, so that any tool can open them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Precision = Literal["float16", "int8"]
 FORMAT = "tubelet-object-tokens-1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ObjectTokens:
     """T_O of one object: `rows` holds one (tokens, D) a frame; `times_s` is None for an image.
 

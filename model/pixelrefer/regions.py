@@ -134,16 +134,19 @@ class CropRule:
 
     `max_cells`: an object that would fill more cells is shrunk to about so many. `keeps_last_line`:
     PixelRefer takes its box's last row and column as exclusive and so loses them; Lite does not.
-    `always_bilinear`: PixelRefer resizes crops bilinearly even when they shrink.
+    `always_bilinear`: PixelRefer resizes crops bilinearly even when they shrink. `keeps_thin_objects`: the
+    mask is sampled at the cells' centres, where a thin object may not show; Lite then has empty tokens, as
+    its reference does, while PixelRefer, whose reference fails, takes every cell that the object touches.
     """
 
     max_cells: int
     keeps_last_line: bool
     always_bilinear: bool
+    keeps_thin_objects: bool
 
 
-LITE_CROPS = CropRule(max_cells=50, keeps_last_line=True, always_bilinear=False)
-VISION_OBJECT_CROPS = CropRule(max_cells=100, keeps_last_line=False, always_bilinear=True)
+LITE_CROPS = CropRule(50, keeps_last_line=True, always_bilinear=False, keeps_thin_objects=False)
+VISION_OBJECT_CROPS = CropRule(100, keeps_last_line=False, always_bilinear=True, keeps_thin_objects=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +196,16 @@ def cut_region(view: RegionView, num_tokens: int, rule: CropRule = LITE_CROPS) -
     rows = math.ceil(crop.shape[0] * scale / PATCH_PX)
     columns = math.ceil(crop.shape[1] * scale / PATCH_PX)
     new_height, new_width = rows * PATCH_PX, columns * PATCH_PX
+    drawn = mask.astype(np.float32)
+    grid = cv2.resize(drawn, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    if rule.keeps_thin_objects and not grid.any():
+        grid = cv2.resize(drawn, (columns, rows), interpolation=cv2.INTER_AREA)
     grows = new_height >= crop.shape[0] or new_width >= crop.shape[1]
     return CutRegion(
         crop=_resize(
             crop, new_height, new_width, cv2.INTER_LINEAR if grows or rule.always_bilinear else cv2.INTER_AREA
         ),
-        grid=cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR),
+        grid=grid.astype(np.float32, copy=False),
         box=_place_in_frame(box, view),
         frame_height=frame_height,
         frame_width=frame_width,

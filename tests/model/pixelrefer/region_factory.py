@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tubelet.model.frame import Image
@@ -51,10 +52,14 @@ def make_requests(count: int, num_frames: int = 2) -> list[RegionRequest]:
 
 
 def make_captioner(
-    *, paradigm: Paradigm = "object_only", max_new_tokens: int = 12, batch_size: int | None = None
+    *,
+    paradigm: Paradigm = "object_only",
+    max_new_tokens: int = 12,
+    batch_size: int | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> PixelReferCaptioner:
     return PixelReferCaptioner(
-        make_debug_network(paradigm=paradigm),
+        make_debug_network(paradigm=paradigm).to(dtype),
         make_debug_tokenizer(),
         name="debug@1",
         max_new_tokens=max_new_tokens,
