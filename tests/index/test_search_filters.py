@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -192,3 +193,23 @@ def test_candidates_agree_with_exact_search_at_the_top(crowd: Crowd, monkeypatch
         exact = search_moments(store, query, make_vector(3), limit=3)
         quick = search_moments(store, query, make_vector(3), limit=3, exact_max_rows=0)
         assert [hit.moment_id for hit in quick] == [hit.moment_id for hit in exact]
+
+
+def test_words_are_found_among_the_filtered_rows_however_many_others_have_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tubelet.index.search.MIN_CANDIDATES", 5)
+    monkeypatch.setattr("tubelet.index.search.CANDIDATES_A_HIT", 1)
+    store = IndexStore.open(tmp_path, create=True, text_dimensions=TEXT_DIMENSIONS, object_dimensions=0)
+    near, far = make_vector(1), make_vector(2)
+    captions = {"v1": ["A zebra."] * 30, "v2": ["A fox."] * 30 + ["A zebra."]}
+    for name, told in captions.items():
+        video = make_video(name)
+        moments = [
+            make_moment(n, video, caption=caption, text_vector=near if "fox" in caption else far)
+            for n, caption in enumerate(told)
+        ]
+        store.replace_video(video, group_objects(moments), moments, MODELS)
+    within = SearchFilter(video_ids=("v2",))
+    hits = search_moments(store, parse_query("zebra"), near, limit=1, within=within, exact_max_rows=0)
+    assert [hit.caption for hit in hits] == ["A zebra."]

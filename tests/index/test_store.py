@@ -306,6 +306,7 @@ def test_a_writer_gives_up_on_a_lock_that_is_not_released(
     assert store.count_rows().videos == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*")
 def test_a_forked_process_is_refused_instead_of_hanging(store: IndexStore) -> None:
     def read_in_child(answers: multiprocessing.connection.Connection) -> None:
         try:
