@@ -166,8 +166,8 @@ def _judge_pace(value: str, moments: pa.Table) -> Values:
     values = {
         "stopped": stopped,
         "moving": 1 - stopped,
-        "fast": np.clip((speed - 1.0) / 2.0, 0.0, 1.0),
-        "slow": np.clip(1.5 - speed, 0.0, 1.0) * (1 - stopped),
+        "fast": np.clip((speed - 1.0) / 1.5, 0.0, 1.0),
+        "slow": np.clip(1.35 - speed, 0.0, 1.0) * (1 - stopped),
     }
     return values[value]
 

@@ -99,7 +99,7 @@ def test_what_stands_has_no_heading_and_does_not_go_straight() -> None:
 
 
 @pytest.mark.parametrize(
-    ("speed", "fast", "slow"), [(0.4, 0.0, 1.0), (1.0, 0.0, 0.5), (2.0, 0.5, 0.0), (5.0, 1.0, 0.0)]
+    ("speed", "fast", "slow"), [(0.35, 0.0, 1.0), (0.85, 0.0, 0.5), (1.75, 0.5, 0.0), (2.5, 1.0, 0.0)]
 )
 def test_pace_is_judged_in_own_lengths_a_second(speed: float, fast: float, slow: float) -> None:
     moment = make_moment(motion=make_motion(speed=speed))
