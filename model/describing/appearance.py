@@ -71,8 +71,9 @@ def _spread(position: Array, num_bins: int, *, wrap: bool) -> Array:
     distance = np.abs(position[:, None] - np.arange(num_bins)[None])
     if wrap:
         distance = np.minimum(distance, num_bins - distance)
-    shares: Array = np.clip(1 - distance, 0, 1)
-    return shares / shares.sum(axis=1, keepdims=True)
+    near = np.clip(1 - distance, 0, 1)
+    shares: Array = near / near.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _scale_to_one(vector: Array) -> Array:

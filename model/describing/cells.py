@@ -82,7 +82,7 @@ def _shrink(image: Image, mask: Mask, longest: int) -> tuple[Image, Mask]:
         return image, mask
     size = _scale_size(image, scale)
     share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    small: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     return small, share >= min(_MIN_COVER, float(share.max()))
 
 
