@@ -23,6 +23,7 @@ _PATCH_PX = 2 * _STRIDE_PX
 _MIN_NOISE = 1.5
 _MAX_NOISE = 12.0
 _MIN_TOLERANCE = 4.0
+_MAX_PATCH_NOISE = 40.0
 _NUM_EXPOSURE_ROUNDS = 2
 
 
@@ -100,7 +101,7 @@ def _compare_patches(pictures: FloatImage) -> FloatImage:
     rows = []
     for row in range(pictures.shape[1] // stride - 1):
         patches = _cut_patches(pictures, row, stride)
-        patches -= patches.mean(axis=1, keepdims=True)
+        patches = patches - patches.mean(axis=1, keepdims=True)
         products = patches @ patches.transpose(0, 2, 1)
         squares = np.diagonal(products, axis1=1, axis2=2)
         rows.append((squares[:, :, None] + squares[:, None, :] - 2 * products) / patches.shape[2])
@@ -129,7 +130,7 @@ def _tolerate(distance: FloatImage, texture: FloatImage) -> FloatImage:
     """
     num_pictures = distance.shape[2]
     others = distance + np.where(np.eye(num_pictures, dtype=bool), np.float32(np.inf), np.float32(0))
-    noise = float(np.median(others.min(axis=3)))
+    noise = min(float(np.median(others.min(axis=3))), _MAX_PATCH_NOISE)
     tolerance: FloatImage = 4.0 * noise + _MIN_TOLERANCE + 0.04 * texture
     return tolerance
 

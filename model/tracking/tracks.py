@@ -34,6 +34,7 @@ _COLOUR_WEIGHT = 0.5
 _MIN_SHARE = 0.1
 _FULL_SHARE = 0.7
 _MOVED_OVERLAP = 0.1
+_SHRINK_A_SECOND = 0.5
 
 
 class Track:
@@ -50,10 +51,12 @@ class Track:
         self.has_moved = False
         self.number: int | None = None
         self.ended = False
+        self.max_shrink = 1.0
 
     def predict(self, step_s: float, camera: Affine) -> None:
         """Carry box and shape on to the next picture."""
         before = self._centre()
+        self.max_shrink = _SHRINK_A_SECOND**step_s
         self.filter.predict(step_s, camera)
         self.shape = self.shape.move(self._centre() - before)
 
@@ -62,7 +65,7 @@ class Track:
 
     def see(self, blob: Blob, time_s: float) -> None:
         """Take in the object as it was seen alone."""
-        self.filter.update(blob.patch.box)
+        self.filter.update(_anchor(blob.patch.box, self.filter.box, self.max_shrink))
         self.shape = blob.patch
         self.area += 0.3 * (blob.area - self.area)
         self.has_moved |= _overlap(self.birthplace, blob.patch.box) < _MOVED_OVERLAP
@@ -248,6 +251,26 @@ def _cost_of_pixels(track: Track, patch: Patch, window: ColourIndex) -> NDArray[
 
 def _overlap(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     return float(compare_boxes(first[None], second[None])[0, 0])
+
+
+def _anchor(
+    seen: NDArray[np.float64], expected: NDArray[np.float64], max_shrink: float
+) -> NDArray[np.float64]:
+    """Complete a box that shrank faster than things do, because a post or the picture's edge hides a part.
+
+    Along each axis the side that lies where it was expected is believed, and the other one is set from the
+    size, which may shrink to `max_shrink` of what was expected.
+    """
+    whole = seen.copy()
+    for low, high in ((0, 2), (1, 3)):
+        size = max_shrink * (expected[high] - expected[low])
+        if seen[high] - seen[low] >= size:
+            continue
+        if abs(seen[low] - expected[low]) <= abs(seen[high] - expected[high]):
+            whole[high] = seen[low] + size
+        else:
+            whole[low] = seen[high] - size
+    return whole
 
 
 def _grow(box: NDArray[np.float64], share: float) -> NDArray[np.float64]:
