@@ -6,6 +6,7 @@ at matrix products, convolutions and attention; norms, activations and rotations
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -57,7 +58,36 @@ def measure_cost(
     num_new_tokens: int = 60,
     frame_size: tuple[int, int] = (1280, 720),
 ) -> RequestCost:
-    """Count one request about one typical object; `frame_size` (width, height) matters to PixelRefer only."""
+    """Count one request about one typical object; `frame_size` (width, height) matters to PixelRefer only.
+
+    Every layer of a stack costs the same, so networks of one and of two layers tell what all cost.
+    """
+    shallow, deeper = (
+        _count_request(
+            dataclasses.replace(config, num_layers=depth, num_vision_layers=depth),
+            num_frames,
+            num_new_tokens,
+            frame_size,
+        )
+        for depth in (1, 2)
+    )
+
+    def extend(stage: str, num_layers: int) -> int:
+        first, second = getattr(shallow, stage), getattr(deeper, stage)
+        return int(first + (num_layers - 1) * (second - first))
+
+    return dataclasses.replace(
+        shallow,
+        crops=extend("crops", config.num_vision_layers),
+        scene=extend("scene", config.num_vision_layers),
+        prefill=extend("prefill", config.num_layers),
+        decode=extend("decode", config.num_layers),
+    )
+
+
+def _count_request(
+    config: PixelReferConfig, num_frames: int, num_new_tokens: int, frame_size: tuple[int, int]
+) -> RequestCost:
     meta = torch.device("meta")
     network = make_empty(config, meta)
     crop = _fit(config, (CROP_GRID[0] * PATCH_PX, CROP_GRID[1] * PATCH_PX), num_frames)
