@@ -11,13 +11,15 @@ from tubelet.model.tracking.camera import Affine
 _POSITION_NOISE = 0.04
 _START_SPEED = 1.0
 _ACCELERATION = 2.0
+_SIZE_MEMORY_S = 0.3
 
 
 class BoxFilter:
     """A Kalman filter of constant velocity over a box's centre and size.
 
     The four values (centre x, centre y, width, height, in pixels) are filtered alike and independently:
-    each has a position and a velocity, so the covariance is one 2 x 2 matrix a value. Noise is in shares of
+    each has a position and a velocity, so the covariance is one 2 x 2 matrix a value. A size stops changing
+    soon when it is not measured. Noise is in shares of
     the object's size, so that near and far objects are treated alike.
     """
 
@@ -49,6 +51,7 @@ class BoxFilter:
         push = (_ACCELERATION * self._size()) ** 2
         process = push * np.array([[step_s**4 / 4, step_s**3 / 2], [step_s**3 / 2, step_s**2]])
         self.state = self.state @ transition.T
+        self.state[2:, 1] *= np.exp(-step_s / _SIZE_MEMORY_S)
         self.state[:2, 0] = camera[:, :2] @ self.state[:2, 0] + camera[:, 2]
         self.covariance = transition @ self.covariance @ transition.T + process
 

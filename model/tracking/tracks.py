@@ -24,6 +24,7 @@ from tubelet.model.tracking.camera import Affine
 
 _OVERLAP_WEIGHT = 0.6
 _MAX_COST = 0.8
+_MIN_LIKENESS = 0.25
 _REACH_SIZES = 0.75
 _FRAGMENT_INSIDE = 0.6
 _FRAGMENT_GAP = 0.25
@@ -34,7 +35,7 @@ _COLOUR_WEIGHT = 0.5
 _MIN_SHARE = 0.1
 _FULL_SHARE = 0.7
 _MOVED_OVERLAP = 0.1
-_SHRINK_A_SECOND = 0.5
+_SHRINK_A_SECOND = 0.8
 
 
 class Track:
@@ -146,7 +147,7 @@ class TrackSet:
             likeness = compare_colours(self.tracks[t].histogram, blobs[b].histogram)
             near = max(float(overlap[t, b]), 0.5 * (1.0 - min(1.0, distance[t, b] / reach[t])))
             price = _OVERLAP_WEIGHT * (1.0 - near) + (1.0 - _OVERLAP_WEIGHT) * (1.0 - likeness)
-            if price < _MAX_COST:
+            if price < _MAX_COST and likeness >= _MIN_LIKENESS:
                 unsure = 0.0 if self.tracks[t].number is not None else 0.1
                 cost[t, b] = price + unsure - 1.0
         return assign(cost)
