@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -40,6 +41,7 @@ from tubelet.model.pixelrefer.regions import Region, RegionView
 from tubelet.model.pixelrefer.weights import load_checkpoint
 
 MAX_BATCH_SIZE = 256
+MAX_THREADS = 8
 MEMORY_SHARE = 0.5
 """Of the free memory; the rest is room for activations and for others."""
 
@@ -116,6 +118,7 @@ class PixelReferCaptioner:
         self._network = network
         self._tokenizer = tokenizer
         self._batch_size = batch_size
+        self._num_threads = min(len(psutil.Process().cpu_affinity()), MAX_THREADS)
         self._stop_ids = (*network.config.stop_ids, tokenizer.turn_end_id)
         self.name = name
         self.max_new_tokens = max_new_tokens
@@ -253,11 +256,14 @@ class PixelReferCaptioner:
         self, requests: Sequence[tuple[Region | ObjectTokens, ...]]
     ) -> list[tuple[ObjectTokens, ...]]:
         """Object tokens of every region of every request; those that are stored already stay as they are."""
-        scenes = ScenePool(self._network.config)
-        prepared = []
-        for regions in requests:
-            views = [view for region in regions if isinstance(region, Region) for view in region.views]
-            prepared += prepare_views(views, self._network.config, scenes) if views else []
+        config, scenes = self._network.config, ScenePool(self._network.config)
+        views = [
+            [view for region in regions if isinstance(region, Region) for view in region.views]
+            for regions in requests
+        ]
+        with ThreadPoolExecutor(self._num_threads) as pool:  # OpenCV, PIL and hashing leave Python alone
+            ready = pool.map(lambda own: prepare_views(own, config, scenes), filter(None, views))
+            prepared = [view for own in ready for view in own]
         rows = iter(encode_views(self._network, prepared)) if prepared else iter(())
         return [
             tuple(

@@ -23,13 +23,19 @@ chose; nothing in here decides either.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Qwen2Config, Qwen2Model, VideoLlama3VisionConfig, VideoLlama3VisionModel
+from transformers.models.video_llama_3.modeling_video_llama_3 import (
+    VideoLlama3VisionAttention,
+    apply_rotary_pos_emb_vision,
+)
 from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position_ids
 
 from tubelet.model.pixelrefer.config import PATCH_PX, PixelReferConfig
@@ -55,6 +61,65 @@ class RegionCells:
     position_P2: Tensor
     cell_RM: Tensor
     start_RK: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PictureBucket:
+    """Pictures of about one size, whose patches attend to each other in one call.
+
+    `row_IL`: rows of the packed sequence, one picture a line. Shorter pictures repeat their last row, which
+    `inside_IL` marks as padding; it is None where there is none.
+    """
+
+    row_IL: Tensor
+    inside_IL: Tensor | None
+
+
+class PackedVisionAttention(VideoLlama3VisionAttention):
+    """The encoder's attention with one call for each bucket of pictures instead of one for each picture."""
+
+    def forward(  # type: ignore[override]
+        self,
+        hidden_states: Tensor,
+        position_embeddings: tuple[Tensor, Tensor],
+        buckets: Sequence[PictureBucket],
+        **_: Any,
+    ) -> tuple[Tensor, None]:
+        """Called by the encoder's layers with packed patches (P, C); H heads of W features each."""
+        shape_PHW = (len(hidden_states), self.num_heads, self.head_dim)
+        query_PHW = self.q_proj(hidden_states).view(shape_PHW)
+        key_PHW = self.k_proj(hidden_states).view(shape_PHW)
+        value_PHW = self.v_proj(hidden_states).view(shape_PHW)
+        query_PHW, key_PHW = apply_rotary_pos_emb_vision(query_PHW, key_PHW, *position_embeddings)
+        seen_PHW = torch.empty_like(query_PHW)
+        for bucket in buckets:
+            row_IL, inside_IL = bucket.row_IL, bucket.inside_IL
+            query_IHLW, key_IHLW, value_IHLW = (
+                part_PHW[row_IL].transpose(1, 2) for part_PHW in (query_PHW, key_PHW, value_PHW)
+            )
+            mask_I11L = None if inside_IL is None else inside_IL[:, None, None]
+            seen_IHLW = F.scaled_dot_product_attention(query_IHLW, key_IHLW, value_IHLW, mask_I11L)
+            # A padded place is written with what its real row sees, so that order does not matter.
+            seen_PHW[row_IL] = seen_IHLW.transpose(1, 2)
+        return self.out_proj(seen_PHW.flatten(1)), None
+
+
+def bucket_pictures(lengths: Sequence[int], device: torch.device) -> list[PictureBucket]:
+    """Group pictures by their number of patches, so that no bucket pads a picture by more than an eighth."""
+    first_rows = list(accumulate(lengths, initial=0))
+    by_length = sorted(range(len(lengths)), key=lambda picture: -lengths[picture])
+    buckets = []
+    while by_length:
+        longest = lengths[by_length[0]]
+        members = [picture for picture in by_length if 8 * lengths[picture] >= 7 * longest]
+        by_length = by_length[len(members) :]
+        length_I1 = torch.tensor([[lengths[picture]] for picture in members])
+        place_L = torch.arange(longest)
+        row_IL = torch.tensor([[first_rows[picture]] for picture in members]) + place_L.minimum(length_I1 - 1)
+        inside_IL = place_L < length_I1
+        is_padded = not bool(inside_IL.all())
+        buckets.append(PictureBucket(row_IL.to(device), inside_IL.to(device) if is_padded else None))
+    return buckets
 
 
 class RegionEncoder(nn.Module):
@@ -145,10 +210,17 @@ class PixelRefer(nn.Module):
     """
 
     def __init__(self, config: PixelReferConfig, *, attention: str = "sdpa") -> None:
-        """`attention` is a name that `transformers` knows: sdpa, eager, flash_attention_2."""
+        """`attention` is a name that `transformers` knows: sdpa, eager, flash_attention_2.
+
+        With sdpa the vision encoder attends in buckets; `transformers` would call once for each picture.
+        """
         super().__init__()
         self.config = config
         self.vision = VideoLlama3VisionModel(_vision_config(config, attention))
+        self._packs_attention = attention == "sdpa"
+        if self._packs_attention:
+            for layer in self.vision.encoder.layers:
+                layer.self_attn = PackedVisionAttention(self.vision.config)  # type: ignore[no-untyped-call]
         self.region_encoder = RegionEncoder(config)
         if not config.is_lite:
             self.scene_projector = nn.Sequential(
@@ -175,12 +247,16 @@ class PixelRefer(nn.Module):
         Python loops, and reading them from a GPU would stop it in every layer.
         """
         position_P2 = get_vision_position_ids(grid_I3, merge_I).to(patches_PX.device)
+        options: dict[str, Any] = {}
+        if self._packs_attention:
+            options["buckets"] = bucket_pictures(grid_I3.prod(dim=1).tolist(), patches_PX.device)
         features: Tensor = self.vision(
             patches_PX,
             grid_thw=grid_I3,
             merge_sizes=merge_I,
             position_ids=position_P2,
             cu_seqlens=get_vision_cu_seqlens(grid_I3),
+            **options,
         ).last_hidden_state
         return features
 

@@ -19,7 +19,7 @@ from tubelet.model.pixelrefer.encoding import (
     encode_views,
     prepare_views,
 )
-from tubelet.model.pixelrefer.network import cluster_cells
+from tubelet.model.pixelrefer.network import PixelRefer, bucket_pictures, cluster_cells
 from tubelet.model.pixelrefer.regions import RegionView
 
 
@@ -151,3 +151,32 @@ def test_published_configs_survive_writing_and_reading(name: str) -> None:
     published, preprocessor = write_config(config)
     assert published["model_type"] == MODEL_TYPES[config.paradigm]
     assert read_config(published, preprocessor=preprocessor) == config
+
+
+def test_buckets_hold_every_picture_once_and_pad_little() -> None:
+    lengths = [16, 256, 99, 100, 256, 90, 14, 1]
+    buckets = bucket_pictures(lengths, torch.device("cpu"))
+    seen = []
+    for bucket in buckets:
+        inside = (
+            torch.ones_like(bucket.row_IL, dtype=torch.bool) if bucket.inside_IL is None else bucket.inside_IL
+        )
+        seen += bucket.row_IL[inside].tolist()
+        assert inside.sum() >= 7 / 8 * inside.numel()
+    assert sorted(seen) == list(range(sum(lengths)))
+    assert len(buckets) == 4
+
+
+def test_attention_in_buckets_is_that_of_transformers() -> None:
+    """The same weights, with the encoder's own attention, one picture at a time."""
+    network = make_debug_network()
+    plain = PixelRefer(network.config, attention="eager")
+    plain.load_state_dict(network.state_dict())
+    pictures = [make_frame(seed, 14 * rows, 14 * columns) for seed, (rows, columns) in enumerate(GRIDS)]
+    with torch.inference_mode():
+        packed = torch.cat(encode_pictures(network, pictures))
+        wanted = torch.cat(encode_pictures(plain, pictures))
+    torch.testing.assert_close(packed, wanted, rtol=1e-5, atol=2e-5)
+
+
+GRIDS = [(4, 4), (3, 5), (16, 16), (1, 1), (15, 17), (4, 4)]
