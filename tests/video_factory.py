@@ -37,10 +37,11 @@ def read_number(image: NDArray[np.uint8]) -> int:
 
 
 class VideoFactory:
-    """Makes videos in one folder with the ffmpeg program; a name that exists already is not made again."""
+    """Makes videos in one folder with the ffmpeg program; what was made before is not made again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._recipes: dict[str, object] = {}
 
     def make_numbered(
         self,
@@ -58,8 +59,9 @@ class VideoFactory:
 
         `rotation_deg` stores the pictures turned, and marks the file so that players turn them back.
         """
+        recipe = num_frames, width, height, rate, tuple(codec), tuple(keep or ()), rotation_deg
         path = self.folder / name
-        if path.exists():
+        if self._is_made(name, recipe):
             return path
         turned = rotation_deg % 180 == 90
         stored_width, stored_height = (height, width) if turned else (width, height)
@@ -86,9 +88,14 @@ class VideoFactory:
     def make(self, name: str, *arguments: str) -> Path:
         """Whatever `ffmpeg ARGUMENTS name` makes."""
         path = self.folder / name
-        if not path.exists():
+        if not self._is_made(name, arguments):
             run_ffmpeg(*arguments, str(path))
         return path
+
+    def _is_made(self, name: str, recipe: object) -> bool:
+        """Whether this very video exists; another one under the same name is a test's mistake."""
+        assert self._recipes.setdefault(name, recipe) == recipe, f"{name} is made in two ways"
+        return (self.folder / name).exists()
 
 
 def run_ffmpeg(*arguments: str, stdin: bytes = b"") -> None:

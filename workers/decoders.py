@@ -19,6 +19,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.filter import Graph
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ def open_stream(path: Path, container_name: str, num_threads: int) -> tuple[Inpu
             do="check the file in a player",
         ) from error
     stream = container.streams.best("video")
-    if not isinstance(stream, VideoStream) or "attached_pic" in str(stream.disposition):
+    if not isinstance(stream, VideoStream) or Disposition.attached_pic in stream.disposition:
         container.close()
         raise VideoFormatError(f"{path} has no video stream", expected="a video, not sound alone")
     if stream.codec_context is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import mmap
 import os
 from collections.abc import Iterator
@@ -46,16 +47,16 @@ class Frames:
         self._video = video
         self._requests = itertools.count()
         self._warnings: tuple[str, ...] = ()
+        self._memory: mmap.mmap | None = None
         width, height = fit_size(video.width, video.height, frame_size_px)
+        self._batch_shape = (batch_size, height, width, 3)
         path = path.resolve(strict=True)
         self._decoder = DecoderProcess(
             path, sniff_container(path), timeout_s=timeout_s, num_threads=num_threads
         )
         try:
-            os.ftruncate(self._decoder.memory_fd, NUM_SLOTS * batch_size * height * width * 3)
+            os.ftruncate(self._decoder.memory_fd, NUM_SLOTS * math.prod(self._batch_shape))
             self._memory = mmap.mmap(self._decoder.memory_fd, 0, prot=mmap.PROT_READ)
-            shape = (NUM_SLOTS, batch_size, height, width, 3)
-            self._slots: NDArray[np.uint8] = np.frombuffer(self._memory, dtype=np.uint8).reshape(shape)
             self._decoder.send(
                 {
                     "do": "configure",
@@ -106,14 +107,23 @@ class Frames:
                 self._warnings = tuple(reply["warnings"])
                 return
             times_s = reply["times_s"]
-            images = self._slots[reply["slot"], : len(times_s)].copy()
+            images = self._copy_slot(reply["slot"], len(times_s))
             self._decoder.send({"do": "free", "request": request, "slot": reply["slot"]})
             for time_s, image in zip(times_s, images, strict=True):
                 yield Frame(time_s, image, self._video.width, self._video.height)
 
+    def _copy_slot(self, slot: int, num_pictures: int) -> NDArray[np.uint8]:
+        """Pictures out of shared memory, (num_pictures, height, width, 3); the slot is free again then."""
+        assert self._memory is not None
+        size = math.prod(self._batch_shape)
+        pixels = np.frombuffer(self._memory, np.uint8, size, slot * size).reshape(self._batch_shape)
+        return pixels[:num_pictures].copy()
+
     def close(self) -> None:
         """End the decoder; safe to call again."""
         self._decoder.close()
+        if self._memory is not None:
+            self._memory.close()
 
     def __enter__(self) -> Frames:
         return self
