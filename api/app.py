@@ -18,8 +18,8 @@ from tubelet import __version__
 from tubelet.errors import InputError, StoreError, TubeletError
 from tubelet.index.export import export_timelines, hit_to_json, object_to_json
 from tubelet.index.store import IndexStore
+from tubelet.orchestration.resources import open_index
 from tubelet.orchestration.searching import search_index
-from tubelet.orchestration.unit import open_index
 from tubelet.records import IndexedObject
 from tubelet.settings import Settings
 

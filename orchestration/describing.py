@@ -9,7 +9,7 @@ from tubelet.errors import InputError
 from tubelet.model.describing.attributes import measure_attributes
 from tubelet.model.describing.base import DescribeRequest
 from tubelet.model.trajectory import measure_motion
-from tubelet.orchestration.unit import make_captioner
+from tubelet.orchestration.resources import make_captioner
 from tubelet.records import Attributes, Box, Observation
 from tubelet.settings import Settings
 from tubelet.workers.evidence import cut_view, decode_view

@@ -17,7 +17,8 @@ from tubelet.orchestration.executor import Executor, Outcome
 from tubelet.orchestration.ledger import Ledger, SqliteLedger, State, UnitEntry, VideoEntry
 from tubelet.orchestration.local import LocalExecutor
 from tubelet.orchestration.plan import PlannedVideo, find_reason_to_skip, plan_video
-from tubelet.orchestration.unit import Unit, UnitReport, open_index
+from tubelet.orchestration.resources import open_index
+from tubelet.orchestration.unit import Unit, UnitReport
 from tubelet.orchestration.work_store import WorkStore
 from tubelet.records import IndexReport, Source, VideoReport
 from tubelet.settings import Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tubelet.index.query import parse_query
 from tubelet.index.search import search_moments
-from tubelet.orchestration.unit import make_embedder, open_index
+from tubelet.orchestration.resources import make_embedder, open_index
 from tubelet.records import SearchResult
 from tubelet.settings import Settings
 

@@ -17,7 +17,7 @@ import numpy as np
 from tubelet.model.describing.attributes import measure_attributes
 from tubelet.model.describing.base import Captioner, DescribeRequest, ObjectView
 from tubelet.model.embedding import TextEmbedder
-from tubelet.model.trajectory import measure_motion, split_moments
+from tubelet.model.trajectory import measure_moments, measure_motion
 from tubelet.records import (
     Attributes,
     CameraStep,
@@ -156,7 +156,7 @@ def _draft_moments(
     size = {"frame_width": video.width, "frame_height": video.height}
     observations = tubelet.observations
     drafts = []
-    for start, end in split_moments(observations, camera, max_moment_s=max_moment_s, **size):
+    for (start, end), motion in measure_moments(observations, camera, max_moment_s=max_moment_s, **size):
         part = observations[start:end]
         within = [view for view in views if part[0].time_s <= view.time_s <= part[-1].time_s]
         middle_s = (part[0].time_s + part[-1].time_s) / 2
@@ -167,7 +167,7 @@ def _draft_moments(
             _Draft(
                 start=start,
                 end=end,
-                motion=measure_motion(part, _during(camera, part), **size),
+                motion=motion,
                 attributes=measure_attributes(decoded, mean_area_share=area_share),
                 views=decoded,
                 best=max(chosen, key=lambda view: view.quality),
@@ -194,7 +194,7 @@ def _summarise(
         ),
         motion=measure_motion(
             observations,
-            _during(camera, observations),
+            camera,
             frame_width=video.width,
             frame_height=video.height,
         ),
@@ -202,10 +202,6 @@ def _summarise(
         score=_mean_score(observations),
         thumbnail=make_thumbnail(best, video),
     )
-
-
-def _during(camera: Sequence[CameraStep], part: Sequence[Observation]) -> list[CameraStep]:
-    return [step for step in camera if part[0].time_s <= step.time_s <= part[-1].time_s]
 
 
 def _make_path(part: Sequence[Observation]) -> tuple[PathPoint, ...]:

@@ -16,7 +16,7 @@ from tubelet.api.cli.search import print_hits, save_thumbnails
 from tubelet.api.cli.show import write_pictures
 from tubelet.api.demo_scene import render_scene
 from tubelet.index.export import export_timelines
-from tubelet.orchestration.unit import open_index
+from tubelet.orchestration.resources import open_index
 from tubelet.records import Hit
 from tubelet.settings import Settings, load_settings
 

@@ -98,7 +98,7 @@ def _check_video(settings: Settings) -> Finding:
 
 
 def _check_models(settings: Settings) -> Finding:
-    from tubelet.orchestration.unit import make_captioner, make_embedder, make_tracker
+    from tubelet.orchestration.resources import make_captioner, make_embedder, make_tracker
 
     names = (
         make_tracker(settings.tracker_name).name,
@@ -110,7 +110,7 @@ def _check_models(settings: Settings) -> Finding:
 
 
 def _check_index(settings: Settings) -> Finding:
-    from tubelet.orchestration.unit import open_index
+    from tubelet.orchestration.resources import open_index
 
     with tempfile.TemporaryDirectory(prefix="tubelet-doctor-") as folder:
         open_index(settings.model_copy(update={"index_uri": folder}), create=True)

@@ -10,7 +10,7 @@ import typer
 
 from tubelet.api.cli.app import Config, Home, app, notices
 from tubelet.index.export import EXPORTERS, export_timelines
-from tubelet.orchestration.unit import open_index
+from tubelet.orchestration.resources import open_index
 from tubelet.settings import load_settings
 
 

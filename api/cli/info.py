@@ -9,7 +9,7 @@ from rich.table import Table
 
 from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time, notice, print_json
 from tubelet.orchestration.ledger import SqliteLedger
-from tubelet.orchestration.unit import open_index
+from tubelet.orchestration.resources import open_index
 from tubelet.settings import load_settings
 
 

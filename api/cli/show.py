@@ -13,7 +13,7 @@ from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time,
 from tubelet.api.cli.progress import make_progress
 from tubelet.errors import InputError, SourceError
 from tubelet.index.export import object_to_json
-from tubelet.orchestration.unit import open_index
+from tubelet.orchestration.resources import open_index
 from tubelet.records import IndexedObject, Moment, Video
 from tubelet.settings import Settings, load_settings
 from tubelet.workers.reopen import reopen_source

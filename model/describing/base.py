@@ -40,7 +40,7 @@ class DescribeRequest:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A sentence about an object, how sure the captioner is (0..1), and the object's vector (may be empty)."""
+    """A sentence about an object, how sure the captioner is (0..1), and its vector (may be empty)."""
 
     text: str
     confidence: float

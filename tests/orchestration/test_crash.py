@@ -14,8 +14,10 @@ import psutil
 import pytest
 
 from tests.orchestration.conftest import read_rows
+from tests.orchestration.light_models import LIGHT_EMBEDDER
 
 DEADLINE_S = 120
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _start(clip: Path, home: Path) -> psutil.Popen:
@@ -23,7 +25,8 @@ def _start(clip: Path, home: Path) -> psutil.Popen:
         [sys.executable, "-m", "tubelet", "index", "--home", str(home), "--chunk-s", "2", str(clip)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "TUBELET_MARGIN_S": "0.5"},
+        env={**os.environ, "TUBELET_MARGIN_S": "0.5", "TUBELET_EMBEDDER": LIGHT_EMBEDDER},
+        cwd=ROOT,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import tubelet
 from tests.orchestration.conftest import read_rows
+from tests.orchestration.light_models import LIGHT_EMBEDDER
 from tubelet.errors import InputError, StoreError
 from tubelet.orchestration.work_store import WorkStore
 from tubelet.records import VideoReport
@@ -38,10 +39,13 @@ class Recorder:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load_settings({"home": tmp_path / "home", "chunk_s": 4.0, "margin_s": 1.0})
+    return load_settings(
+        {"home": tmp_path / "home", "chunk_s": 4.0, "margin_s": 1.0, "embedder": LIGHT_EMBEDDER}
+    )
 
 
 def test_index_then_search_then_skip(short_clip: Path, settings: Settings) -> None:
+    settings = settings.model_copy(update={"embedder": ""})
     recorder = Recorder()
     report = tubelet.index(str(short_clip), settings=settings, observer=recorder)
     assert [video.state for video in report.videos] == ["indexed"]
@@ -63,10 +67,12 @@ def test_index_then_search_then_skip(short_clip: Path, settings: Settings) -> No
     )
 
 
-def test_rows_do_not_depend_on_the_number_of_workers(short_clip: Path, tmp_path: Path) -> None:
+def test_rows_do_not_depend_on_the_number_of_workers(
+    short_clip: Path, settings: Settings, tmp_path: Path
+) -> None:
     rows = []
     for workers in (1, 2):
-        settings = load_settings({"home": tmp_path / f"w{workers}", "chunk_s": 4.0, "workers": workers})
+        settings = settings.model_copy(update={"home": tmp_path / f"w{workers}", "workers": workers})
         tubelet.index(str(short_clip), settings=settings)
         rows.append(read_rows(settings.home))
     assert rows[0] == rows[1]

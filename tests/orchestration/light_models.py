@@ -1,0 +1,27 @@
+"""An embedder that needs no network to load, for runs in which the vectors do not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class HashEmbedder:
+    """The words of a text, hashed into the cells of a unit vector."""
+
+    name = "hash@1"
+    num_dimensions = 32
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors = np.zeros((len(texts), self.num_dimensions), np.float32)
+        for vector, text in zip(vectors, texts, strict=True):
+            vector[0] = 1.0
+            for word in text.lower().split():
+                vector[blake2b(word.encode(), digest_size=1).digest()[0] % self.num_dimensions] += 1.0
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+LIGHT_EMBEDDER = f"{__name__}:HashEmbedder"
