@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +41,15 @@ def test_pixelrefer_pays_for_scene_tokens_in_the_prefill() -> None:
     assert full.num_prompt_tokens > 10 * lite.num_prompt_tokens
     assert full.prefill > 10 * lite.prefill
     assert full.infusion == 0 < lite.infusion
+
+
+@pytest.mark.parametrize(("model", "num_frames"), [("PixelRefer-Lite-2B", 8), ("PixelRefer-7B", 1)])
+def test_the_documented_table_is_what_is_counted(model: str, num_frames: int) -> None:
+    document = (Path(__file__).resolve().parents[3] / "docs" / "pixelrefer-cost.md").read_text()
+    (row,) = re.findall(rf"^\| {model} \| {num_frames} \| (.*) \|$", document, re.MULTILINE)
+    cost = measure_cost(PUBLISHED_SHAPES[model], num_frames=num_frames)
+    counted = (cost.crops, cost.scene, cost.tokenizer, cost.infusion, cost.prefill, cost.decode)
+    num_prompt_tokens, *documented = row.split(" | ")
+    assert int(num_prompt_tokens) == cost.num_prompt_tokens
+    for written, flops in zip(documented, (*counted, cost.total(1), cost.total(8)), strict=True):
+        assert float(written) == pytest.approx(flops / 1e12, abs=0.0051)
