@@ -24,10 +24,8 @@ from tubelet.model.tracking.sam2.memory import Memory, MemoryBank, Recall
 from tubelet.model.tracking.sam2.network import DecodedMasks, ImageFeatures, Sam2Network
 from tubelet.model.tracking.sam2.prompts import (
     LABEL_NONE,
-    BoxPrompt,
     LabelledPoint,
     MaskPrompt,
-    PointPrompt,
     Prompt,
     check_prompt,
     list_points,
@@ -123,6 +121,8 @@ class Sam2Session:
         """
         for prompt in prompts.values():
             check_prompt(prompt, *self._size)
+        for number in prompts:  # before the batches, which have another order
+            self._banks.setdefault(number, self._make_bank())
         found = []
         for numbers in _batch_prompts(prompts, self._size, self._max_batch):
             chosen = [prompts[number] for number in numbers]
@@ -299,7 +299,7 @@ class Sam2Session:
             spatial_NM = memory_BNM[place].to(torch.bfloat16)
             memory = Memory(self._frame, spatial_NM, settled.pointer_BC[place])
             if prompted:
-                self._banks.setdefault(number, self._make_bank()).condition(memory)
+                self._banks[number].condition(memory)
             else:
                 self._banks[number].remember(memory)
 
@@ -382,6 +382,3 @@ def _batch_prompts(prompts: Mapping[int, Prompt], size: tuple[int, int], max_bat
 
     ordered = sorted(prompts, key=kind)
     return [part for _, group in groupby(ordered, key=kind) for part in _split(list(group), max_batch)]
-
-
-__all__ = ["BoxPrompt", "FrameMasks", "MaskPrompt", "PointPrompt", "Prompt", "Sam2Session", "encode_age"]

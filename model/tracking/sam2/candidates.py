@@ -1,0 +1,162 @@
+"""Things that may be worth following, from motion, from a detector, and from SAM 2's own discovery."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tubelet.model.masks import Mask, decode_mask
+from tubelet.model.tracking.base import TrackedObject
+from tubelet.model.tracking.sam2.detector import Detection
+from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.masks import FrameMasks, enlarge, measure_iou
+from tubelet.model.tracking.sam2.prompts import BoxPrompt, MaskPrompt, Prompt
+from tubelet.records import Box, Observation
+
+_MIN_AGREEMENT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A prompt and the mask it gives, on the network's grid. `source` orders kinds: lower is surer."""
+
+    prompt: Prompt
+    mask_hw: Tensor
+    score: float
+    source: int
+
+
+@dataclass(slots=True)
+class _Mover:
+    """What is known of an object of the motion tracker."""
+
+    first_box: Box
+    has_moved: bool = False
+
+
+class MotionWatch:
+    """Decides which objects of a motion tracker to ask SAM 2 about, and when.
+
+    Each is asked about when it appears, when it has moved by `min_travel` of its size, and in key frames.
+    What stood still and left a hole in the background looks like an object too, but never moves.
+    """
+
+    def __init__(self, min_travel: float = 0.5) -> None:
+        self._min_travel = min_travel
+        self._movers: dict[int, _Mover] = {}
+
+    def choose(
+        self, moving: Sequence[TrackedObject], *, is_key: bool
+    ) -> tuple[list[Observation], list[Observation]]:
+        """What to ask about in this frame: what has moved, then what has not."""
+        chosen: tuple[list[Observation], list[Observation]] = [], []
+        for item in moving:
+            box = item.observation.box
+            is_new = item.number not in self._movers
+            mover = self._movers.setdefault(item.number, _Mover(box))
+            had_moved = mover.has_moved
+            mover.has_moved |= _travel(mover.first_box, box) >= self._min_travel
+            if is_key or is_new or mover.has_moved != had_moved:
+                chosen[not mover.has_moved].append(item.observation)
+        return chosen
+
+
+def from_motion(session: Sam2Session, seen: Sequence[Observation], *, is_sure: bool) -> list[Candidate]:
+    """What a motion tracker saw, prompted by its box.
+
+    A motion mask has ragged edges and the shadow in it; SAM 2's has not, if it finds the thing. Where SAM 2
+    finds another thing in the box, what is sure to be an object is prompted by the motion mask itself, and
+    the rest is left.
+    """
+    own_masks = [
+        _resize(decode_mask(observation.mask), *session.size)
+        for observation in seen
+        if observation.mask is not None
+    ]
+    boxes = [(box, mask) for mask in own_masks if (box := _box_around(mask)) is not None]
+    found = session.look([BoxPrompt(box) for box, _ in boxes])
+    candidates = []
+    for (box, mask), found_hw in zip(boxes, found.binary_Bhw, strict=True):
+        own_hw = _shrink(mask, found_hw)
+        if float(measure_iou(found_hw[None], own_hw[None])) >= _MIN_AGREEMENT:
+            candidates.append(Candidate(BoxPrompt(box), found_hw, score=1.0, source=0))
+        elif is_sure:
+            candidates.append(Candidate(MaskPrompt(mask), own_hw, score=1.0, source=0))
+    return candidates
+
+
+def from_boxes(session: Sam2Session, detections: Sequence[Detection]) -> list[Candidate]:
+    """What a detector found."""
+    prompts = [BoxPrompt(detection.box) for detection in detections]
+    seen = session.look(prompts)
+    return [
+        Candidate(prompt, mask_hw, detection.score, source=0)
+        for prompt, mask_hw, detection in zip(prompts, seen.binary_Bhw, detections, strict=True)
+    ]
+
+
+def from_masks(session: Sam2Session, found: FrameMasks) -> list[Candidate]:
+    """What discovery found, prompted by its mask over the frame."""
+    height, width = session.size
+    candidates = []
+    for logits_hw, score in zip(found.logits_Bhw, found.scores(), strict=True):
+        mask = (enlarge(logits_hw[None], height, width)[0] > 0).cpu().numpy()
+        if mask.any():
+            candidates.append(Candidate(MaskPrompt(mask), logits_hw > 0, score, source=1))
+    return candidates
+
+
+def choose_new(candidates: Sequence[Candidate], covered_hw: Tensor, max_covered: float) -> list[Candidate]:
+    """The candidates of which less than `max_covered` lies on objects already followed, best first.
+
+    One is measured against those chosen before it too. Matching a live mask by an IoU of one half or more
+    implies being covered by one half. Surer sources come first, then the larger and more certain.
+    """
+    covered_hw = covered_hw.clone()
+    ranked = sorted(
+        candidates,
+        key=lambda candidate: (candidate.source, -candidate.score * float(candidate.mask_hw.sum())),
+    )
+    new = []
+    for candidate in ranked:
+        area = float(candidate.mask_hw.sum())
+        if area > 0 and float((candidate.mask_hw & covered_hw).sum()) < max_covered * area:
+            new.append(candidate)
+            covered_hw |= candidate.mask_hw
+    return new
+
+
+def _resize(mask: Mask, height: int, width: int) -> Mask:
+    """The mask over the frame, by nearest cell."""
+    if mask.shape == (height, width):
+        return mask
+    large = F.interpolate(torch.from_numpy(mask)[None, None].float(), size=(height, width), mode="nearest")
+    resized: Mask = (large[0, 0] > 0).numpy()
+    return resized
+
+
+def _shrink(mask: Mask, like_hw: Tensor) -> Tensor:
+    """The mask on the network's grid: cells at least half inside."""
+    small = F.interpolate(
+        torch.from_numpy(mask)[None, None].float(), size=like_hw.shape, mode="bilinear", antialias=True
+    )
+    return (small[0, 0] >= 0.5).to(like_hw.device)
+
+
+def _travel(first: Box, now: Box) -> float:
+    """How far a box has gone, in its own lengths."""
+    (x0, y0), (x1, y1) = first.centre, now.centre
+    return math.hypot(x1 - x0, y1 - y0) / math.sqrt(max(first.area, 1.0))
+
+
+def _box_around(mask: Mask) -> Box | None:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if len(rows) == 0:
+        return None
+    return Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))

@@ -1,0 +1,134 @@
+"""Objects without a prompt: SAM 2 is asked at every point of a grid what lies there.
+
+The way of Segment Anything's automatic mask generation (Kirillov et al., 2023, section 5 and appendix B):
+three masks for each point, kept when the network is sure of them and when they do not depend on the exact
+threshold, each thing once. Added here: what is already followed is not asked for, a part gives way to the
+whole it lies in, and background (sky, road, walls) is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tubelet.errors import SettingsError
+from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.masks import FrameMasks, concatenate, measure_iou, share_pixels
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoverySettings:
+    """What counts as an object. Shares are of the picture's area.
+
+    `stability_offset` is how far the logit threshold is moved up and down; stability is the IoU of the two
+    masks. A mask that touches `background_sides` of the picture's four sides is background.
+    """
+
+    points_per_side: int = 16
+    min_iou: float = 0.8
+    min_stability: float = 0.92
+    stability_offset: float = 1.0
+    max_duplicate_iou: float = 0.7
+    min_part_inside: float = 0.9
+    min_area_share: float = 0.0006
+    max_area_share: float = 0.4
+    background_sides: int = 3
+    num_points_at_once: int = 64
+    max_num_masks: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("points_per_side", "num_points_at_once", "max_num_masks"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} is {getattr(self, name)}", expected="1 or more")
+        for name in ("min_iou", "min_stability", "max_duplicate_iou", "min_part_inside", "max_area_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingsError(f"{name} is {getattr(self, name)}", expected="0 to 1")
+
+
+@torch.inference_mode()
+def discover(
+    session: Sam2Session, settings: DiscoverySettings | None = None, *, followed_hw: Tensor | None = None
+) -> FrameMasks:
+    """Objects in the session's current frame, the most certain first, numbered by place.
+
+    Points on `followed_hw`, boolean on the network's grid, are not asked about.
+    """
+    settings = settings or DiscoverySettings()
+    points_B2 = _spread_points(session, settings.points_per_side, followed_hw)
+    parts = [
+        _ask(session, points_B2[start : start + settings.num_points_at_once], settings)
+        for start in range(0, len(points_B2), settings.num_points_at_once)
+    ]
+    if not parts:
+        return session.look([])
+    found = concatenate(parts)
+    order = torch.argsort(found.iou_B, descending=True, stable=True)[: settings.max_num_masks]
+    found = found.select(order.tolist())
+    found = found.select(suppress_duplicates(found.binary_Bhw, settings.max_duplicate_iou))
+    found = found.select(drop_parts(found.binary_Bhw, settings.min_part_inside))
+    return FrameMasks(tuple(range(len(found))), found.logits_Bhw, found.presence_B, found.iou_B)
+
+
+def measure_stability(logits_Bhw: Tensor, offset: float) -> Tensor:
+    """IoU of the masks cut `offset` above and below the threshold; 0 for an empty mask."""
+    inner_B, outer_B = ((logits_Bhw > level).flatten(1).sum(1).float() for level in (offset, -offset))
+    return inner_B / outer_B.clamp(min=1)
+
+
+def is_background(masks_Bhw: Tensor, min_sides: int) -> Tensor:
+    """Which masks touch at least this many sides of the picture."""
+    edges = (masks_Bhw[:, 0], masks_Bhw[:, -1], masks_Bhw[:, :, 0], masks_Bhw[:, :, -1])
+    return torch.stack([edge.any(1) for edge in edges]).sum(0) >= min_sides
+
+
+def suppress_duplicates(masks_Bhw: Tensor, max_iou: float) -> list[int]:
+    """Places of the masks that no earlier kept mask overlaps by more than `max_iou`: mask NMS, best first."""
+    overlaps_BB = measure_iou(masks_Bhw, masks_Bhw) > max_iou
+    kept: list[int] = []
+    for place in range(len(masks_Bhw)):
+        if not overlaps_BB[place, kept].any():
+            kept.append(place)
+    return kept
+
+
+def drop_parts(masks_Bhw: Tensor, min_inside: float) -> list[int]:
+    """Places of the masks that do not lie in a larger one, by at least `min_inside` of their own area."""
+    areas_B = masks_Bhw.flatten(1).sum(1).float()
+    inside_BB = share_pixels(masks_Bhw, masks_Bhw) >= min_inside * areas_B[:, None]
+    is_part_B = (inside_BB & (areas_B[:, None] < areas_B)).any(1)
+    places: list[int] = (~is_part_B).nonzero().flatten().tolist()
+    return places
+
+
+def _spread_points(session: Sam2Session, per_side: int, followed_hw: Tensor | None) -> Tensor:
+    """The centres of a grid's cells, (B, 2) in pixels of the frame, without those on followed objects."""
+    height, width = session.size
+    steps = (torch.arange(per_side) + 0.5) / per_side
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    points_B2 = torch.stack([x.flatten(), y.flatten()], dim=1)
+    if followed_hw is not None:
+        rows, columns = followed_hw.shape
+        followed = followed_hw.cpu()[(points_B2[:, 1] * rows).long(), (points_B2[:, 0] * columns).long()]
+        points_B2 = points_B2[~followed]
+    return points_B2 * torch.tensor([width, height])
+
+
+def _ask(session: Sam2Session, points_B2: Tensor, settings: DiscoverySettings) -> FrameMasks:
+    """The masks at these points that could be objects."""
+    decoded = session.look_at_points(points_B2)
+    num_masks = decoded.logits_BKhw.shape[1]
+    logits_Ahw = decoded.logits_BKhw.flatten(0, 1)
+    iou_A = decoded.iou_BK.flatten()
+    presence_A = decoded.presence_B.float().sigmoid().repeat_interleave(num_masks)
+    masks_Ahw = logits_Ahw > 0
+    share_A = masks_Ahw.float().mean((1, 2))
+    good_A = (
+        (iou_A >= settings.min_iou)
+        & (measure_stability(logits_Ahw, settings.stability_offset) >= settings.min_stability)
+        & (share_A >= settings.min_area_share)
+        & (share_A <= settings.max_area_share)
+        & ~is_background(masks_Ahw, settings.background_sides)
+    )
+    return FrameMasks(tuple(range(int(good_A.sum()))), logits_Ahw[good_A], presence_A[good_A], iou_A[good_A])

@@ -1,0 +1,261 @@
+"""The tracker `sam2`: discovers objects by itself and follows their masks for as long as the video lasts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tubelet.errors import SettingsError, VideoFormatError
+from tubelet.model.frame import Frame
+from tubelet.model.tracking.base import TrackedFrame, TrackedObject, Tracker
+from tubelet.model.tracking.motion import MotionTracker
+from tubelet.model.tracking.sam2.candidates import (
+    Candidate,
+    MotionWatch,
+    choose_new,
+    from_boxes,
+    from_masks,
+    from_motion,
+)
+from tubelet.model.tracking.sam2.detector import Detector
+from tubelet.model.tracking.sam2.discovery import DiscoverySettings, discover
+from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.masks import FrameMasks, box_of, measure_iou
+from tubelet.model.tracking.sam2.network import Sam2Network
+from tubelet.model.tracking.sam2.weights import find_folder, load_network, name_checkpoint
+from tubelet.model.tracking.shots import split_shots
+from tubelet.records import Observation
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSettings:
+    """How objects come and go.
+
+    Every `key_every_s` the whole frame is searched for new objects. A candidate is new when live masks cover
+    less than `max_covered` of it. An object is dropped when it was out of sight, or scored below
+    `min_score`, for `max_absent_s`, and when its mask has come to lie on an older object's by more than
+    `max_duplicate_iou`. At most `max_num_objects` are followed at a time.
+    """
+
+    key_every_s: float = 2.0
+    max_num_objects: int = 32
+    max_covered: float = 0.5
+    max_absent_s: float = 4.0
+    min_score: float = 0.3
+    min_area_share: float = 0.0003
+    max_duplicate_iou: float = 0.85
+    max_batch: int = 32
+    discovery: DiscoverySettings | None = field(default_factory=DiscoverySettings)
+    """None leaves the search to motion and detector."""
+
+    def __post_init__(self) -> None:
+        for name, low in (
+            ("key_every_s", 0.0),
+            ("max_num_objects", 1),
+            ("max_absent_s", 0.0),
+            ("min_score", 0.0),
+            ("min_area_share", 0.0),
+            ("max_batch", 1),
+        ):
+            if not getattr(self, name) >= low:
+                raise SettingsError(f"{name} is {getattr(self, name)}", expected=f"{low} or more")
+
+
+class Sam2Tracker:
+    """Follows whatever moves or stands out, through occlusion, and notices what is new.
+
+    Candidates come from `motion`, a tracker that needs no network and sees what moves; from SAM 2 itself,
+    asked on a grid of points in key frames; and from a `detector`, if one is given. Objects are never
+    followed across a cut. Frames are held back as long as `motion` does.
+    """
+
+    def __init__(
+        self,
+        network: Sam2Network,
+        *,
+        name: str = "sam2@unnamed",
+        settings: TrackerSettings | None = None,
+        motion: Tracker | None = None,
+        detector: Detector | None = None,
+    ) -> None:
+        self._network = network
+        self._settings = settings or TrackerSettings()
+        self._motion = motion or MotionTracker()
+        self._detector = detector
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def num_context_frames(self) -> int:
+        return self._motion.num_context_frames
+
+    def track(self, frames: Iterable[Frame], context: Sequence[Frame]) -> Iterator[TrackedFrame]:
+        """Yield every frame with its objects.
+
+        Raises VideoFormatError when the frames do not all have one size, ModelError when the network gives
+        what is not a number.
+        """
+        numbers = count()
+        for shot in split_shots(_check_sizes(frames)):
+            run = _ShotRun(self._network, self._settings, self._detector, numbers)
+            for tracked in self._motion.track(shot, context):
+                yield TrackedFrame(tracked.frame, run.step(tracked.frame, tracked.objects), tracked.camera)
+
+
+def make_tracker(
+    checkpoint: str | Path,
+    *,
+    device: str = "",
+    settings: TrackerSettings | None = None,
+    detector: Detector | None = None,
+) -> Sam2Tracker:
+    """The tracker with the weights of a checkpoint, a folder or a name as in `load_network`.
+
+    Without `device`, the first GPU if there is one. Weights are bfloat16 on a GPU, float32 on a processor.
+    """
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    folder = find_folder(checkpoint)
+    dtype = torch.bfloat16 if chosen.type == "cuda" else torch.float32
+    network = load_network(folder, device=chosen, dtype=dtype)
+    return Sam2Tracker(network, name=name_checkpoint(folder), settings=settings, detector=detector)
+
+
+@dataclass(slots=True)
+class _Life:
+    """Since when an object has been out of sight, or None."""
+
+    absent_since_s: float | None = None
+
+
+class _ShotRun:
+    """The objects of one shot."""
+
+    def __init__(
+        self,
+        network: Sam2Network,
+        settings: TrackerSettings,
+        detector: Detector | None,
+        numbers: Iterator[int],
+    ) -> None:
+        self._session = Sam2Session(network, max_batch=settings.max_batch)
+        self._settings = settings
+        self._detector = detector
+        self._numbers = numbers
+        self._lives: dict[int, _Life] = {}
+        self._motion_watch = MotionWatch()
+        self._last_key_s: float | None = None
+        self._has_warned = False
+
+    def step(self, frame: Frame, moving: Sequence[TrackedObject]) -> tuple[TrackedObject, ...]:
+        """Follow all objects into this frame, drop the lost, add the new."""
+        followed = self._session.advance(frame.image)
+        followed = self._retire(followed, frame.time_s)
+        added = self._add_new(frame, moving, followed)
+        return (*_observe(followed, frame, self._settings), *_observe(added, frame, self._settings))
+
+    def _retire(self, followed: FrameMasks, time_s: float) -> FrameMasks:
+        """Drop what has been away for too long, and what has become a copy; return the rest."""
+        masks_Bhw = followed.binary_Bhw
+        in_sight = _in_sight(followed, self._settings)
+        lost = set()
+        for number, seen in zip(followed.numbers, in_sight, strict=True):
+            life = self._lives[number]
+            if seen:
+                life.absent_since_s = None
+            elif life.absent_since_s is None:
+                life.absent_since_s = time_s
+            elif time_s - life.absent_since_s >= self._settings.max_absent_s:
+                lost.add(number)
+        copies_BB = (measure_iou(masks_Bhw, masks_Bhw) > self._settings.max_duplicate_iou).triu(1)
+        lost.update(followed.numbers[place] for place in copies_BB.any(0).nonzero().flatten().tolist())
+        self._session.retire(lost)
+        for number in lost:
+            del self._lives[number]
+        return followed.select([place for place, number in enumerate(followed.numbers) if number not in lost])
+
+    def _add_new(self, frame: Frame, moving: Sequence[TrackedObject], followed: FrameMasks) -> FrameMasks:
+        """Begin to follow the candidates that no live mask covers."""
+        covered_hw = followed.binary_Bhw.any(0)
+        candidates = self._find_candidates(frame, moving, covered_hw)
+        new = choose_new(candidates, covered_hw, self._settings.max_covered)
+        num_free = self._settings.max_num_objects - len(self._lives)
+        if len(new) > num_free:
+            self._warn_of_cap(frame.time_s, len(new) - num_free)
+        prompts = {next(self._numbers): candidate.prompt for candidate in new[:num_free]}
+        self._lives.update((number, _Life()) for number in prompts)
+        return self._session.add(prompts)
+
+    def _find_candidates(
+        self, frame: Frame, moving: Sequence[TrackedObject], covered_hw: Tensor
+    ) -> list[Candidate]:
+        """What might be new: at any time what has begun to move, in key frames everything."""
+        is_key = self._last_key_s is None or frame.time_s - self._last_key_s >= self._settings.key_every_s
+        sure, unsure = self._motion_watch.choose(moving, is_key=is_key)
+        candidates = from_motion(self._session, sure, is_sure=True)
+        candidates += from_motion(self._session, unsure, is_sure=False)
+        if is_key:
+            self._last_key_s = frame.time_s
+            if self._detector is not None:
+                candidates += from_boxes(self._session, self._detector.detect(frame))
+            if self._settings.discovery is not None:
+                found = discover(self._session, self._settings.discovery, followed_hw=covered_hw)
+                candidates += from_masks(self._session, found)
+        return candidates
+
+    def _warn_of_cap(self, time_s: float, num_left_out: int) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "At %.1f s %d objects are left out: only %d are followed at a time, the largest and most "
+                "certain. Raise max_num_objects to follow more.",
+                time_s,
+                num_left_out,
+                self._settings.max_num_objects,
+            )
+
+
+def _in_sight(seen: FrameMasks, settings: TrackerSettings) -> list[bool]:
+    areas_B = seen.binary_Bhw.float().mean((1, 2))
+    return [
+        score >= settings.min_score and area >= settings.min_area_share
+        for score, area in zip(seen.scores(), areas_B.tolist(), strict=True)
+    ]
+
+
+def _observe(seen: FrameMasks, frame: Frame, settings: TrackerSettings) -> list[TrackedObject]:
+    """The objects in sight, with masks over the source frame."""
+    in_sight = _in_sight(seen, settings)
+    seen = seen.select([place for place, is_seen in enumerate(in_sight) if is_seen])
+    masks = seen.encode(frame.source_height, frame.source_width)
+    return [
+        TrackedObject(number, Observation(frame.time_s, box, score, mask))
+        for number, mask, score in zip(seen.numbers, masks, seen.scores(), strict=True)
+        if (box := box_of(mask)).area > 0
+    ]
+
+
+def _check_sizes(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Pass the frames on while they have one size."""
+    first: Frame | None = None
+    for frame in frames:
+        first = first or frame
+        sizes = [(item.image.shape, item.source_width, item.source_height) for item in (first, frame)]
+        if sizes[0] != sizes[1]:
+            height, width = frame.image.shape[:2]
+            raise VideoFormatError(
+                f"The frame at {frame.time_s:.3f} s is {width} x {height} pixels",
+                expected=f"{first.image.shape[1]} x {first.image.shape[0]}, as in the first frame of the run",
+                do="split the video where its size changes",
+            )
+        yield frame
