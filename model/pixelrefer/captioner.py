@@ -153,18 +153,15 @@ class PixelReferCaptioner:
     def describe(self, requests: Sequence[RegionRequest]) -> list[RegionAnswer]:
         """Answer many requests, in order, in as few passes as memory allows.
 
-        A pass that runs out of memory is repeated in halves. Raises InputError for a request that cannot be
-        answered, before anything is run, and ModelError when a single request does not fit in memory.
+        A pass that runs out of memory is repeated with half the requests. Raises InputError for a request
+        that cannot be answered, and ModelError when a single request does not fit in memory.
         """
         if not requests:
             return []
         for request in requests:
             self._check(request)
         size = self._batch_size or self._measure_batch_size(requests)
-        answers: list[RegionAnswer] = []
-        for start in range(0, len(requests), size):
-            answers += self._run_halving(self._answer, requests[start : start + size])
-        return answers
+        return self._run_in_batches(self._answer, requests, size)
 
     def ask(self, region: Region | ObjectTokens, question: str) -> RegionAnswer:
         """Answer a question about one object. Without `<region>` in it, the object is introduced first."""
@@ -211,7 +208,7 @@ class PixelReferCaptioner:
 
     def encode(self, regions: Sequence[Region]) -> list[ObjectTokens]:
         """Object tokens of each region, to store or to ask about several times."""
-        return self._run_halving(self._encode_each, regions)
+        return self._run_in_batches(self._encode_each, regions, max(len(regions), 1))
 
     def _answer(self, requests: Sequence[RegionRequest]) -> list[RegionAnswer]:
         prompts = self._build_prompts(requests)
@@ -224,7 +221,7 @@ class PixelReferCaptioner:
                 text=self._tokenizer.decode([step.token_id for step in said]).strip(),
                 token_ids=tuple(step.token_id for step in said),
                 token_log_probs=tuple(step.log_prob for step in said),
-                objects=objects,
+                objects=tuple(tokens.to_cpu() for tokens in objects),
             )
             for said, (_, objects) in zip(steps, prompts, strict=True)
         ]
@@ -241,7 +238,7 @@ class PixelReferCaptioner:
             prompt = build_prompt(
                 self._tokenizer,
                 request.prompt,
-                [tokens.as_rows() for tokens in objects],
+                [tokens.as_rows(self._network.device, self._network.dtype) for tokens in objects],
                 scene=None if is_lite else self._encode_scene(request),
                 timed=is_lite,
             )
@@ -249,7 +246,7 @@ class PixelReferCaptioner:
         return built
 
     def _encode_each(self, regions: Sequence[Region]) -> list[ObjectTokens]:
-        return [objects[0] for objects in self._encode([(region,) for region in regions])]
+        return [objects[0].to_cpu() for objects in self._encode([(region,) for region in regions])]
 
     @torch.inference_mode()
     def _encode(
@@ -332,27 +329,31 @@ class PixelReferCaptioner:
         )
         return num_frames * (self._network.config.num_object_tokens + 12) + len(request.prompt)
 
-    def _run_halving(
-        self, run: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
+    def _run_in_batches(
+        self, run: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item], size: int
     ) -> list[Result]:
-        """Run all items in one pass; where memory runs out, run the two halves instead."""
-        try:
-            return run(items)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(items) == 1:
-                raise ModelError(
-                    f"One request does not fit in memory: {error}",
-                    expected="room for the model and one request",
-                    do="pass fewer frames, or use a smaller model or a larger device",
-                ) from error
-        # Only here, with the failed pass's frames gone, can its memory be had back.
-        gc.collect()
-        if self._network.device.type == "cuda":
-            torch.cuda.empty_cache()
-        middle = len(items) // 2
-        return self._run_halving(run, items[:middle]) + self._run_halving(run, items[middle:])
+        """Run all items, `size` at a time; where memory runs out, go on from there with half as many."""
+        results: list[Result] = []
+        while len(results) < len(items):
+            batch = items[len(results) : len(results) + size]
+            try:
+                results += run(batch)
+                continue
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if len(batch) == 1:
+                    raise ModelError(
+                        f"One request does not fit in memory: {error}",
+                        expected="room for the model and one request",
+                        do="pass fewer frames, or use a smaller model or a larger device",
+                    ) from error
+            # Only here, with the failed pass's frames gone, can its memory be had back.
+            gc.collect()
+            if self._network.device.type == "cuda":
+                torch.cuda.empty_cache()
+            size = len(batch) // 2
+        return results
 
 
 def _digest_weights(network: PixelRefer) -> str:

@@ -102,7 +102,7 @@ class Decoder:
             cache = RowCache(network, len(part), num_before + longest)
             cache.copy_prefix(slice(0, len(part)), prefix)
             fed = [(prompt.token_ids[-1], *answer[:-1]) for answer in part]
-            no_rows = torch.empty(0, network.config.width)
+            no_rows = torch.empty(0, network.config.width, device=network.device)
             embedded_BTD = embed_prompts(network, [Prompt(ids, no_rows) for ids in fed])
             hidden_BTD = self._extend(cache, 0, embedded_BTD, num_before)
             for row_TD, answer in zip(hidden_BTD, part, strict=True):

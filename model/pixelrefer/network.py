@@ -247,16 +247,17 @@ class PixelRefer(nn.Module):
         Python loops, and reading them from a GPU would stop it in every layer.
         """
         position_P2 = get_vision_position_ids(grid_I3, merge_I).to(patches_PX.device)
-        options: dict[str, Any] = {}
         if self._packs_attention:
-            options["buckets"] = bucket_pictures(grid_I3.prod(dim=1).tolist(), patches_PX.device)
+            lengths = grid_I3.prod(dim=1).tolist()
+            attention: dict[str, Any] = {"buckets": bucket_pictures(lengths, patches_PX.device)}
+        else:
+            attention = {"cu_seqlens": get_vision_cu_seqlens(grid_I3).to(patches_PX.device)}
         features: Tensor = self.vision(
             patches_PX,
             grid_thw=grid_I3,
             merge_sizes=merge_I,
             position_ids=position_P2,
-            cu_seqlens=get_vision_cu_seqlens(grid_I3),
-            **options,
+            **attention,
         ).last_hidden_state
         return features
 

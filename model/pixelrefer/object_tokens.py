@@ -41,9 +41,13 @@ class ObjectTokens:
         mean = torch.cat(self.rows).float().mean(dim=0)
         return tuple(torch.nn.functional.normalize(mean, dim=0).tolist())
 
-    def as_rows(self) -> RegionRows:
-        """What a prompt is built from."""
-        return RegionRows(self.rows, self.times_s)
+    def as_rows(self, device: torch.device, dtype: torch.dtype) -> RegionRows:
+        """What a prompt is built from, where the model is."""
+        return RegionRows(tuple(rows.to(device, dtype) for rows in self.rows), self.times_s)
+
+    def to_cpu(self) -> ObjectTokens:
+        """The same tokens, holding no memory of a GPU."""
+        return ObjectTokens(tuple(rows.cpu() for rows in self.rows), self.times_s, self.model)
 
     def to_bytes(self, precision: Precision = "float16") -> bytes:
         """Pack the tokens: 2 bytes a number, or 1 and 2 a row."""

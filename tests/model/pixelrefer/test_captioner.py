@@ -19,6 +19,7 @@ from tests.model.pixelrefer.region_factory import (
 )
 from tubelet.errors import InputError, ModelError
 from tubelet.model.pixelrefer.captioner import PixelReferCaptioner, RegionRequest
+from tubelet.model.pixelrefer.debug import make_debug_network, make_debug_tokenizer
 from tubelet.model.pixelrefer.object_tokens import ObjectTokens, Precision
 from tubelet.model.pixelrefer.regions import Region
 
@@ -308,3 +309,17 @@ class TestPixelRefer:
         (tokens,) = self.captioner.encode([make_region(0)])
         with pytest.raises(InputError, match="reads the scene"):
             self.captioner.ask(tokens, "What is it?")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_answers_of_the_cpu() -> None:
+    """In float32, fresh and stored objects together."""
+    gpu = PixelReferCaptioner(
+        make_debug_network().to("cuda"), make_debug_tokenizer(), name="debug@1", max_new_tokens=12
+    )
+    (stored,) = CAPTIONER.encode([make_region(1)])
+    pair = RegionRequest((make_region(0), stored), "What does <region> do to <region>?")
+    requests = [*make_requests(6), pair]
+    wanted = [answer.token_ids for answer in CAPTIONER.describe(requests)]
+    assert [answer.token_ids for answer in gpu.describe(requests)] == wanted
