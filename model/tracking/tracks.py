@@ -25,6 +25,8 @@ from tubelet.model.tracking.camera import Affine
 _OVERLAP_WEIGHT = 0.6
 _MAX_COST = 0.8
 _MIN_LIKENESS = 0.25
+_SCRAP_SHARE = 0.15
+_MIN_SCRAP_LIKENESS = 0.55
 _REACH_SIZES = 0.75
 _FRAGMENT_INSIDE = 0.6
 _FRAGMENT_GAP = 0.25
@@ -147,7 +149,8 @@ class TrackSet:
             likeness = compare_colours(self.tracks[t].histogram, blobs[b].histogram)
             near = max(float(overlap[t, b]), 0.5 * (1.0 - min(1.0, distance[t, b] / reach[t])))
             price = _OVERLAP_WEIGHT * (1.0 - near) + (1.0 - _OVERLAP_WEIGHT) * (1.0 - likeness)
-            if price < _MAX_COST and likeness >= _MIN_LIKENESS:
+            is_scrap = blobs[b].area < _SCRAP_SHARE * self.tracks[t].area
+            if price < _MAX_COST and likeness >= (_MIN_SCRAP_LIKENESS if is_scrap else _MIN_LIKENESS):
                 unsure = 0.0 if self.tracks[t].number is not None else 0.1
                 cost[t, b] = price + unsure - 1.0
         return assign(cost)
