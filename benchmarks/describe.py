@@ -59,7 +59,7 @@ def make_captioner(network: PixelRefer) -> PixelReferCaptioner:
     captioner = PixelReferCaptioner(
         network, make_debug_tokenizer(), name="random@0", max_new_tokens=NUM_NEW_TOKENS
     )
-    captioner._stop_ids = ()
+    captioner._decoder = Decoder(network)
     return captioner
 
 

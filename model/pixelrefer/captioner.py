@@ -41,6 +41,9 @@ from tubelet.model.pixelrefer.regions import Region, RegionView
 from tubelet.model.pixelrefer.weights import load_checkpoint
 
 MAX_BATCH_SIZE = 256
+NUM_QUEUED_A_ROW = 4
+"""Requests are encoded so many times ahead of the rows that decode, so that a free row finds a prompt."""
+
 MAX_THREADS = 8
 MEMORY_SHARE = 0.5
 """Of the free memory; the rest is room for activations and for others."""
@@ -113,13 +116,13 @@ class PixelReferCaptioner:
         max_new_tokens: int = 128,
         batch_size: int | None = None,
     ) -> None:
-        """`name` is `name@version`; stored object tokens are tied to it. `batch_size` limits the requests of
-        one pass; without it, free memory does."""
+        """`name` is `name@version`; stored object tokens are tied to it. `batch_size` limits the answers that
+        grow at once; without it, free memory does."""
         self._network = network
         self._tokenizer = tokenizer
         self._batch_size = batch_size
         self._num_threads = min(len(psutil.Process().cpu_affinity()), MAX_THREADS)
-        self._stop_ids = (*network.config.stop_ids, tokenizer.turn_end_id)
+        self._decoder = Decoder(network, stop_ids=(*network.config.stop_ids, tokenizer.turn_end_id))
         self.name = name
         self.max_new_tokens = max_new_tokens
 
@@ -160,8 +163,8 @@ class PixelReferCaptioner:
             return []
         for request in requests:
             self._check(request)
-        size = self._batch_size or self._measure_batch_size(requests)
-        return self._run_in_batches(self._answer, requests, size)
+        num_rows = self._batch_size or self._measure_batch_size(requests)
+        return self._run_in_batches(self._answer, requests, num_rows)
 
     def ask(self, region: Region | ObjectTokens, question: str) -> RegionAnswer:
         """Answer a question about one object. Without `<region>` in it, the object is introduced first."""
@@ -173,7 +176,7 @@ class PixelReferCaptioner:
         prompt, _ = self._build_prompts([request])[0]
         token_ids: list[int] = []
         told = ""
-        for step in self._decoder(1).generate([prompt], max_new_tokens=self.max_new_tokens):
+        for step in self._decoder.generate([prompt], max_new_tokens=self.max_new_tokens, num_rows=1):
             token_ids.append(step.token_id)
             text = self._tokenizer.decode(token_ids)
             # A character of several bytes may still be under way: wait for its last token.
@@ -198,7 +201,7 @@ class PixelReferCaptioner:
         self._check(request)
         prompt, _ = self._build_prompts([request])[0]
         answers = [[*self._tokenizer.encode(choice), self._tokenizer.turn_end_id] for choice in choices]
-        scores = self._decoder(min(len(choices), MAX_BATCH_SIZE)).score(prompt, answers)
+        scores = self._decoder.score(prompt, answers, num_rows=MAX_BATCH_SIZE)
         totals = torch.tensor([sum(tokens) for tokens in scores], dtype=torch.float64)
         shares = totals.softmax(dim=0).tolist()
         return [
@@ -208,13 +211,14 @@ class PixelReferCaptioner:
 
     def encode(self, regions: Sequence[Region]) -> list[ObjectTokens]:
         """Object tokens of each region, to store or to ask about several times."""
-        return self._run_in_batches(self._encode_each, regions, max(len(regions), 1))
+        return self._run_in_batches(self._encode_each, regions, MAX_BATCH_SIZE)
 
-    def _answer(self, requests: Sequence[RegionRequest]) -> list[RegionAnswer]:
+    def _answer(self, requests: Sequence[RegionRequest], num_rows: int) -> list[RegionAnswer]:
         prompts = self._build_prompts(requests)
         steps: list[list[Step]] = [[] for _ in requests]
-        decoder = self._decoder(len(requests))
-        for step in decoder.generate([prompt for prompt, _ in prompts], max_new_tokens=self.max_new_tokens):
+        for step in self._decoder.generate(
+            [prompt for prompt, _ in prompts], max_new_tokens=self.max_new_tokens, num_rows=num_rows
+        ):
             steps[step.index].append(step)
         return [
             RegionAnswer(
@@ -245,7 +249,7 @@ class PixelReferCaptioner:
             built.append((prompt, objects))
         return built
 
-    def _encode_each(self, regions: Sequence[Region]) -> list[ObjectTokens]:
+    def _encode_each(self, regions: Sequence[Region], _: int) -> list[ObjectTokens]:
         return [objects[0].to_cpu() for objects in self._encode([(region,) for region in regions])]
 
     @torch.inference_mode()
@@ -289,9 +293,6 @@ class PixelReferCaptioner:
         )
         return RegionRows(tuple(rows), tuple(times_s) if is_video else None)
 
-    def _decoder(self, num_rows: int) -> Decoder:
-        return Decoder(self._network, num_rows=num_rows, stop_ids=self._stop_ids)
-
     def _check(self, request: RegionRequest) -> None:
         self._tokenizer.check_words(request.prompt)
         for region in request.regions:
@@ -330,14 +331,18 @@ class PixelReferCaptioner:
         return num_frames * (self._network.config.num_object_tokens + 12) + len(request.prompt)
 
     def _run_in_batches(
-        self, run: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item], size: int
+        self, run: Callable[[Sequence[Item], int], list[Result]], items: Sequence[Item], num_rows: int
     ) -> list[Result]:
-        """Run all items, `size` at a time; where memory runs out, go on from there with half as many."""
+        """Run all items, several times `num_rows` in a pass; where memory runs out, go on with half as many.
+
+        `run` takes items and how many of them may be decoded at once; the rest wait for a row.
+        """
         results: list[Result] = []
+        limit = num_rows * NUM_QUEUED_A_ROW
         while len(results) < len(items):
-            batch = items[len(results) : len(results) + size]
+            batch = items[len(results) : len(results) + limit]
             try:
-                results += run(batch)
+                results += run(batch, num_rows)
                 continue
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -352,7 +357,8 @@ class PixelReferCaptioner:
             gc.collect()
             if self._network.device.type == "cuda":
                 torch.cuda.empty_cache()
-            size = len(batch) // 2
+            limit = len(batch) // 2
+            num_rows = max(1, min(num_rows, len(batch)) // 2)
         return results
 
 

@@ -50,24 +50,24 @@ class _Growing:
 
 
 class Decoder:
-    """Decodes prompts in at most `num_rows` rows. Keeps nothing between calls but prefixes of words."""
+    """Decodes prompts. Keeps nothing between calls but keys and values of words that prompts begin with."""
 
-    def __init__(self, network: PixelRefer, *, num_rows: int, stop_ids: Sequence[int] = ()) -> None:
-        assert num_rows >= 1, "a decoder needs a row"
+    def __init__(self, network: PixelRefer, *, stop_ids: Sequence[int] = ()) -> None:
         self._network = network
-        self._num_rows = num_rows
         self._stop_ids = frozenset(stop_ids)
         self._prefixes: OrderedDict[tuple[int, ...], SharedPrefix] = OrderedDict()
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Prompt], *, max_new_tokens: int) -> Iterator[Step]:
+    def generate(self, prompts: Sequence[Prompt], *, max_new_tokens: int, num_rows: int) -> Iterator[Step]:
         """Yield every token of every answer as it comes; a stop token is yielded too, as the last.
+
+        At most `num_rows` answers grow at once; the other prompts wait for a row.
 
         Raises InputError for a prompt that leaves no room for `max_new_tokens` more.
         """
         longest = self._check_lengths(prompts, max_new_tokens)
         waiting = deque(sorted(range(len(prompts)), key=lambda index: len(prompts[index].token_ids)))
-        num_rows = min(self._num_rows, len(prompts))
+        num_rows = min(num_rows, len(prompts))
         cache = RowCache(self._network, num_rows, longest + max_new_tokens)
         growing: list[_Growing] = []
         while waiting or growing:
@@ -87,7 +87,7 @@ class Decoder:
             _retire(cache, growing)
 
     @torch.inference_mode()
-    def score(self, prompt: Prompt, answers: Sequence[Sequence[int]]) -> list[list[float]]:
+    def score(self, prompt: Prompt, answers: Sequence[Sequence[int]], *, num_rows: int) -> list[list[float]]:
         """Natural log-probability of every token of every answer; the prompt is prefilled once."""
         network = self._network
         longest = max(len(answer) for answer in answers)
@@ -97,8 +97,8 @@ class Decoder:
         self._prefill(single, 0, [prompt])
         prefix = single.take_prefix(0, num_before)
         scores: list[list[float]] = []
-        for start in range(0, len(answers), self._num_rows):
-            part = answers[start : start + self._num_rows]
+        for start in range(0, len(answers), num_rows):
+            part = answers[start : start + num_rows]
             cache = RowCache(network, len(part), num_before + longest)
             cache.copy_prefix(slice(0, len(part)), prefix)
             fed = [(prompt.token_ids[-1], *answer[:-1]) for answer in part]

@@ -136,8 +136,9 @@ def _is_same_answer(network: PixelRefer, prompt: Prompt, recorded_ids: list[int]
     stop_ids = network.config.stop_ids
     stops = [index for index, token in enumerate(recorded_ids) if token in stop_ids]
     wanted = recorded_ids[: stops[0] + 1] if stops else recorded_ids
-    decoder = Decoder(network, num_rows=1, stop_ids=stop_ids)
-    return [step.token_id for step in decoder.generate([prompt], max_new_tokens=len(wanted))] == wanted
+    decoder = Decoder(network, stop_ids=stop_ids)
+    steps = decoder.generate([prompt], max_new_tokens=len(wanted), num_rows=1)
+    return [step.token_id for step in steps] == wanted
 
 
 def _grid(picture: NDArray[np.uint8]) -> list[int]:

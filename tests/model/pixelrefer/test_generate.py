@@ -47,7 +47,7 @@ def _collect(steps: list[Step], index: int) -> list[int]:
 @pytest.mark.parametrize("num_rows", [1, 3, 64])
 def test_every_answer_is_what_plain_decoding_gives(num_rows: int) -> None:
     """One row at a time, refilled rows, and all at once."""
-    steps = list(Decoder(NETWORK, num_rows=num_rows).generate(PROMPTS, max_new_tokens=8))
+    steps = list(Decoder(NETWORK).generate(PROMPTS, max_new_tokens=8, num_rows=num_rows))
     assert len(steps) == 8 * len(PROMPTS)
     for index, prompt in enumerate(PROMPTS):
         token_ids, log_probs = _decode_plainly(NETWORK, prompt, 8)
@@ -57,10 +57,10 @@ def test_every_answer_is_what_plain_decoding_gives(num_rows: int) -> None:
 
 
 def test_an_answer_ends_with_its_stop_token_and_leaves_the_others_running() -> None:
-    unstopped = list(Decoder(NETWORK, num_rows=4).generate(PROMPTS, max_new_tokens=12))
+    unstopped = list(Decoder(NETWORK).generate(PROMPTS, max_new_tokens=12, num_rows=4))
     answers = [_collect(unstopped, index) for index in range(len(PROMPTS))]
     stops = {answer[4] for answer in answers[:6]}
-    stopped = list(Decoder(NETWORK, num_rows=4, stop_ids=sorted(stops)).generate(PROMPTS, max_new_tokens=12))
+    stopped = list(Decoder(NETWORK, stop_ids=sorted(stops)).generate(PROMPTS, max_new_tokens=12, num_rows=4))
     lengths = set()
     for index, answer in enumerate(answers):
         ends = [place for place, token in enumerate(answer) if token in stops]
@@ -75,19 +75,19 @@ def test_an_answer_ends_with_its_stop_token_and_leaves_the_others_running() -> N
 
 def test_a_long_answer_holds_up_no_short_one() -> None:
     """With two rows, one serves all short answers while the other is still busy with the long one."""
-    unstopped = list(Decoder(NETWORK, num_rows=2).generate(PROMPTS[:6], max_new_tokens=30))
+    unstopped = list(Decoder(NETWORK).generate(PROMPTS[:6], max_new_tokens=30, num_rows=2))
     answers = [_collect(unstopped, index) for index in range(6)]
     long_one = next(
         i for i in range(6) if not set(answers[i]) & {other[1] for other in answers[:i] + answers[i + 1 :]}
     )
     stops = sorted({answer[1] for i, answer in enumerate(answers) if i != long_one})
-    steps = list(Decoder(NETWORK, num_rows=2, stop_ids=stops).generate(PROMPTS[:6], max_new_tokens=30))
+    steps = list(Decoder(NETWORK, stop_ids=stops).generate(PROMPTS[:6], max_new_tokens=30, num_rows=2))
     ends = {step.index: place for place, step in enumerate(steps) if step.is_last}
     assert max(end for index, end in ends.items() if index != long_one) < ends[long_one]
 
 
 def test_shared_words_are_decoded_once_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoder = Decoder(NETWORK, num_rows=8)
+    decoder = Decoder(NETWORK)
     lengths: list[int] = []
     decode = NETWORK.decode
 
@@ -97,17 +97,17 @@ def test_shared_words_are_decoded_once_and_kept(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(NETWORK, "decode", watch)
     prompts = PROMPTS[:4]
-    list(decoder.generate(prompts, max_new_tokens=1))
+    list(decoder.generate(prompts, max_new_tokens=1, num_rows=8))
     longest = max(len(prompt.token_ids) for prompt in prompts)
     assert lengths == [len(HEADER), longest - len(HEADER)]
-    list(decoder.generate(prompts, max_new_tokens=1))
+    list(decoder.generate(prompts, max_new_tokens=1, num_rows=8))
     assert lengths[2:] == [longest - len(HEADER)]
 
 
 def test_scores_of_answers_are_those_of_the_whole_text() -> None:
     answers = [[5, 6, 7], [200], [31, 4, 4, 4, 90]]
     for num_rows in (1, 8):
-        scores = Decoder(NETWORK, num_rows=num_rows).score(PROMPTS[3], answers)
+        scores = Decoder(NETWORK).score(PROMPTS[3], answers, num_rows=num_rows)
         for answer, score in zip(answers, scores, strict=True):
             whole = Prompt((*PROMPTS[3].token_ids, *answer), PROMPTS[3].rows)
             with torch.inference_mode():
@@ -122,8 +122,8 @@ def test_scores_of_answers_are_those_of_the_whole_text() -> None:
 def test_a_prompt_that_leaves_no_room_is_refused() -> None:
     long_prompt = Prompt(tuple([1] * (DEBUG_CONFIG.max_positions - 3)), torch.empty(0, DEBUG_CONFIG.width))
     with pytest.raises(InputError, match="at most 4096"):
-        next(Decoder(NETWORK, num_rows=1).generate([long_prompt], max_new_tokens=4))
+        next(Decoder(NETWORK).generate([long_prompt], max_new_tokens=4, num_rows=1))
 
 
 def test_nothing_to_decode_gives_nothing() -> None:
-    assert list(Decoder(NETWORK, num_rows=4).generate([], max_new_tokens=4)) == []
+    assert list(Decoder(NETWORK).generate([], max_new_tokens=4, num_rows=4)) == []

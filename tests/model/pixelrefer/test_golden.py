@@ -65,7 +65,7 @@ def test_stored_tokens_give_the_recorded_answers(case: str, precision: Precision
     prompt = Prompt(ids, ObjectTokens.from_bytes(stored).rows[0])
     network = load_network(COMMITTED / "mask8", device="cpu", dtype=torch.float32)
     wanted = recorded["generated_ids"].tolist()
-    steps = Decoder(network, num_rows=1).generate([prompt], max_new_tokens=len(wanted))
+    steps = Decoder(network).generate([prompt], max_new_tokens=len(wanted), num_rows=1)
     assert [step.token_id for step in steps] == wanted
 
 
