@@ -180,7 +180,7 @@ class Sam2Session:
         memory_BTM, position_BTM, num_pointer_tokens = self._lay_out(recalls)
         coarse_BCHW = self._network.attend_memory(self.features, memory_BTM, position_BTM, num_pointer_tokens)
         points_B12, labels_B1 = self._no_points(len(numbers))
-        multimask = 0 in self._network.shape.multimask_points
+        multimask = self._network.shape.multimask_when_following
         settled = self._settle(self._decode(coarse_BCHW, points_B12, labels_B1, multimask))
         self._keep(numbers, settled, prompted=False)
         return _publish(numbers, settled)

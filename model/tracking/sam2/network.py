@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
-from transformers import Sam2VideoModel
+from transformers import Sam2VideoConfig, Sam2VideoModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class NetworkShape:
     num_pointers: int
     max_conditioning: int
     multimask_points: range
+    multimask_when_following: bool
     memory_mask_scale: float
     memory_mask_bias: float
     mask_prompts: Literal["transformers", "meta"]
@@ -118,6 +119,25 @@ class Sam2Network(Protocol):
         """A mask prompt on the mask grid, (B, 1, h, w), with a learned kernel."""
 
 
+def plan_shape(config: Sam2VideoConfig, *, mask_prompts: Literal["transformers", "meta"]) -> NetworkShape:
+    """What the engine needs to know of a configuration."""
+    assert isinstance(config.image_size, int), "SAM 2 sees square pictures"
+    low, high = config.multimask_min_pt_num, config.multimask_max_pt_num
+    return NetworkShape(
+        image_px=config.image_size,
+        num_spatial_memories=config.num_maskmem - 1,
+        num_pointers=config.max_object_pointers_in_encoder - 1,
+        max_conditioning=config.max_cond_frame_num,
+        multimask_points=range(low, high + 1) if config.multimask_output_in_sam else range(0),
+        multimask_when_following=config.multimask_output_in_sam
+        and config.multimask_output_for_tracking
+        and low <= 0,
+        memory_mask_scale=config.sigmoid_scale_for_mem_enc,
+        memory_mask_bias=config.sigmoid_bias_for_mem_enc,
+        mask_prompts=mask_prompts,
+    )
+
+
 class TransformersNetwork:
     """`Sam2VideoModel`, called part by part so that objects share a pass.
 
@@ -130,19 +150,7 @@ class TransformersNetwork:
     ) -> None:
         self.model = model
         model.train(False)
-        config = model.config
-        assert isinstance(config.image_size, int), "SAM 2 sees square pictures"
-        low, high = config.multimask_min_pt_num, config.multimask_max_pt_num
-        self.shape = NetworkShape(
-            image_px=config.image_size,
-            num_spatial_memories=config.num_maskmem - 1,
-            num_pointers=config.max_object_pointers_in_encoder - 1,
-            max_conditioning=config.max_cond_frame_num,
-            multimask_points=range(low, high + 1) if config.multimask_output_in_sam else range(0),
-            memory_mask_scale=config.sigmoid_scale_for_mem_enc,
-            memory_mask_bias=config.sigmoid_bias_for_mem_enc,
-            mask_prompts=mask_prompts,
-        )
+        self.shape = plan_shape(model.config, mask_prompts=mask_prompts)
         occlusion = model.occlusion_spatial_embedding_parameter
         self.learned = LearnedVectors(
             no_memory_C=model.no_memory_embedding.flatten(),

@@ -29,6 +29,7 @@ class ColourNetwork:
             num_pointers=15,
             max_conditioning=-1,
             multimask_points=range(2),
+            multimask_when_following=True,
             memory_mask_scale=20.0,
             memory_mask_bias=-10.0,
             mask_prompts="transformers",
