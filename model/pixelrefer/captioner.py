@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -37,12 +38,12 @@ from tubelet.model.pixelrefer.prompts import (
     build_prompt,
     check_prompt,
 )
-from tubelet.model.pixelrefer.regions import Region, RegionView
+from tubelet.model.pixelrefer.regions import Region
 from tubelet.model.pixelrefer.weights import load_checkpoint
 
-MAX_BATCH_SIZE = 256
-NUM_QUEUED_A_ROW = 4
-"""Requests are encoded so many times ahead of the rows that decode, so that a free row finds a prompt."""
+MAX_NUM_ROWS = 128
+NUM_QUEUED_A_ROW = 2
+"""Requests encoded together, for each row that decodes: a free row finds a prompt waiting."""
 
 MAX_THREADS = 8
 MEMORY_SHARE = 0.5
@@ -121,7 +122,7 @@ class PixelReferCaptioner:
         self._network = network
         self._tokenizer = tokenizer
         self._batch_size = batch_size
-        self._num_threads = min(len(psutil.Process().cpu_affinity()), MAX_THREADS)
+        self._num_threads = min(len(os.sched_getaffinity(0)), MAX_THREADS)
         self._decoder = Decoder(network, stop_ids=(*network.config.stop_ids, tokenizer.turn_end_id))
         self.name = name
         self.max_new_tokens = max_new_tokens
@@ -163,7 +164,7 @@ class PixelReferCaptioner:
             return []
         for request in requests:
             self._check(request)
-        num_rows = self._batch_size or self._measure_batch_size(requests)
+        num_rows = self._batch_size or self._measure_num_rows(requests)
         return self._run_in_batches(self._answer, requests, num_rows)
 
     def ask(self, region: Region | ObjectTokens, question: str) -> RegionAnswer:
@@ -201,7 +202,7 @@ class PixelReferCaptioner:
         self._check(request)
         prompt, _ = self._build_prompts([request])[0]
         answers = [[*self._tokenizer.encode(choice), self._tokenizer.turn_end_id] for choice in choices]
-        scores = self._decoder.score(prompt, answers, num_rows=MAX_BATCH_SIZE)
+        scores = self._decoder.score(prompt, answers, num_rows=MAX_NUM_ROWS)
         totals = torch.tensor([sum(tokens) for tokens in scores], dtype=torch.float64)
         shares = totals.softmax(dim=0).tolist()
         return [
@@ -211,7 +212,7 @@ class PixelReferCaptioner:
 
     def encode(self, regions: Sequence[Region]) -> list[ObjectTokens]:
         """Object tokens of each region, to store or to ask about several times."""
-        return self._run_in_batches(self._encode_each, regions, MAX_BATCH_SIZE)
+        return self._run_in_batches(self._encode_each, regions, MAX_NUM_ROWS)
 
     def _answer(self, requests: Sequence[RegionRequest], num_rows: int) -> list[RegionAnswer]:
         prompts = self._build_prompts(requests)
@@ -281,17 +282,10 @@ class PixelReferCaptioner:
     def _encode_scene(self, request: RegionRequest) -> RegionRows:
         """Scene tokens of every frame that a request's regions are in, in time order (PixelRefer)."""
         views = [view for region in request.regions if isinstance(region, Region) for view in region.views]
-        frames: dict[float, RegionView] = {view.time_s: view for view in reversed(views)}
-        times_s = sorted(frames)
+        frames = dict(sorted(((view.time_s, view.whole_frame) for view in views), key=lambda frame: frame[0]))
         is_video = any(isinstance(region, Region) and region.is_video for region in request.regions)
-        pictures = [
-            frames[time_s].image if frames[time_s].scene is None else frames[time_s].scene
-            for time_s in times_s
-        ]
-        rows = encode_scene_tokens(
-            self._network, [picture for picture in pictures if picture is not None], is_video=is_video
-        )
-        return RegionRows(tuple(rows), tuple(times_s) if is_video else None)
+        rows = encode_scene_tokens(self._network, list(frames.values()), is_video=is_video)
+        return RegionRows(tuple(rows), tuple(frames) if is_video else None)
 
     def _check(self, request: RegionRequest) -> None:
         self._tokenizer.check_words(request.prompt)
@@ -310,7 +304,7 @@ class PixelReferCaptioner:
                         do="load a Lite model, or pass the frames",
                     )
 
-    def _measure_batch_size(self, requests: Sequence[RegionRequest]) -> int:
+    def _measure_num_rows(self, requests: Sequence[RegionRequest]) -> int:
         """How many of the largest of these requests fit in a share of the free memory."""
         network = self._network
         longest = max(self._estimate_positions(request) for request in requests) + self.max_new_tokens
@@ -321,7 +315,7 @@ class PixelReferCaptioner:
         else:
             free_bytes = psutil.virtual_memory().available
         fitting = int(free_bytes * MEMORY_SHARE) // (row_bytes + activation_bytes)
-        return max(1, min(fitting, MAX_BATCH_SIZE))
+        return max(1, min(fitting, MAX_NUM_ROWS))
 
     def _estimate_positions(self, request: RegionRequest) -> int:
         """About how many positions a prompt takes: tokens of every frame with their time, and the words."""

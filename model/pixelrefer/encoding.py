@@ -57,11 +57,6 @@ class PreparedView:
     weights: NDArray[np.float32]
     starts: NDArray[np.int64]
 
-    @property
-    def num_patches(self) -> int:
-        """Patches that only this view needs."""
-        return (self.crop.size + self.local.size) // (3 * PATCH_AREA_PX)
-
 
 class ScenePool:
     """Scenes of a batch, cut once for each frame and known by their content."""
@@ -72,8 +67,7 @@ class ScenePool:
 
     def take(self, view: RegionView, max_px: int) -> tuple[Image, bytes]:
         """The view's scene at no more than `max_px` pixels, and its key."""
-        source = view.image if view.scene is None else view.scene
-        identity = (id(source), max_px)
+        identity = (id(view.whole_frame), max_px)
         if identity not in self._by_identity:
             scene = fit_picture(
                 cut_scene(view), factor=PATCH_PX, min_px=self._config.min_image_px, max_px=max_px
@@ -135,29 +129,31 @@ def prepare_views(
 def encode_views(
     network: PixelRefer, views: Sequence[PreparedView], *, max_patches: int = MAX_PATCHES_PER_CALL
 ) -> list[Tensor]:
-    """Object tokens of each view, in order: (K, D) in Lite, (1..K, D) in PixelRefer."""
+    """Object tokens of each view, in order: (K, D) in Lite, (1..K, D) in PixelRefer.
+
+    In Lite a scene is encoded with the first view that needs it and kept until the last one did.
+    """
     config = network.config
+    last_use = {view.scene_key: place for place, view in enumerate(views)}
     scene_features: dict[bytes, Tensor] = {}
-    if config.is_lite:
-        scenes = {view.scene_key: view.scene for view in views}
-        scene_features = dict(zip(scenes, encode_pictures(network, list(scenes.values())), strict=True))
     tokens: list[Tensor] = []
-    for pack in _pack(views, max_patches):
+    for pack in _pack(views, max_patches, with_context=config.is_lite):
         pictures = [view.crop for view in pack]
+        fresh: dict[bytes, Image] = {}
         if config.is_lite:
-            pictures += [view.local for view in pack]
+            fresh = {view.scene_key: view.scene for view in pack if view.scene_key not in scene_features}
+            pictures += [*(view.local for view in pack), *fresh.values()]
         features = encode_pictures(network, pictures)
-        crops, locals_ = features[: len(pack)], features[len(pack) :]
         cells = collect_cells(pack, config.num_object_tokens, network.device)
-        tokens_RKC = network.region_encoder.tokenize(torch.cat(crops), cells)
+        tokens_RKC = network.region_encoder.tokenize(torch.cat(features[: len(pack)]), cells)
         if config.is_lite:
-            around = [scene_features[view.scene_key] for view in pack]
-            tokens_RKC = _infuse(network, tokens_RKC, locals_, around)
+            scene_features.update(zip(fresh, features[2 * len(pack) :], strict=True))
+            scenes = [scene_features[view.scene_key] for view in pack]
+            tokens_RKC = _infuse(network, tokens_RKC, features[len(pack) : 2 * len(pack)], scenes)
         tokens_RKD = network.region_encoder.project(tokens_RKC)
-        if config.is_lite:
-            tokens.extend(tokens_RKD)
-        else:
-            tokens.extend(row[: len(view.patches)] for row, view in zip(tokens_RKD, pack, strict=True))
+        num_rows = [config.num_object_tokens if config.is_lite else len(view.patches) for view in pack]
+        tokens += [row_KD[:count] for row_KD, count in zip(tokens_RKD, num_rows, strict=True)]
+        scene_features = {key: kept for key, kept in scene_features.items() if last_use[key] >= len(tokens)}
     return tokens
 
 
@@ -262,18 +258,33 @@ def _infuse(
     return infused_RKC
 
 
-def _pack(views: Sequence[PreparedView], max_patches: int) -> Iterator[list[PreparedView]]:
-    """Cut the views into runs of at most `max_patches`, or of one view that is larger."""
+def _pack(
+    views: Sequence[PreparedView], max_patches: int, *, with_context: bool
+) -> Iterator[list[PreparedView]]:
+    """Cut the views into runs of at most `max_patches`, or of one view that is larger.
+
+    Context is the local picture, and a scene that no view before had.
+    """
     pack: list[PreparedView] = []
-    num_patches = 0
+    num_packed = 0
+    scene_keys: set[bytes] = set()
     for view in views:
-        if pack and num_patches + view.num_patches > max_patches:
+        num_patches = _count_patches(view.crop)
+        if with_context:
+            num_patches += _count_patches(view.local)
+            num_patches += 0 if view.scene_key in scene_keys else _count_patches(view.scene)
+            scene_keys.add(view.scene_key)
+        if pack and num_packed + num_patches > max_patches:
             yield pack
-            pack, num_patches = [], 0
+            pack, num_packed = [], 0
         pack.append(view)
-        num_patches += view.num_patches
+        num_packed += num_patches
     if pack:
         yield pack
+
+
+def _count_patches(picture: Image) -> int:
+    return picture.size // (3 * PATCH_AREA_PX)
 
 
 def _grid(picture: Image) -> tuple[int, int]:

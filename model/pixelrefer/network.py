@@ -125,8 +125,8 @@ def bucket_pictures(lengths: Sequence[int], device: torch.device) -> list[Pictur
 class RegionEncoder(nn.Module):
     """Turns the features of regions into object tokens: SAOT, then OCI in Lite, then the projection.
 
-    SAOT is the paper's Scale-Adaptive Object Tokenizer (section 3.2), OCI its Object-Centric Infusion (3.3).
-    Attributes are named as in the published checkpoints.
+    SAOT is the paper's Scale-Adaptive Object Tokenizer, OCI its Object-Centric Infusion. Attributes are named
+    as in the published checkpoints.
     """
 
     def __init__(self, config: PixelReferConfig) -> None:
@@ -194,7 +194,8 @@ def cluster_cells(cells_RMC: Tensor, inside_RM: Tensor, start_RK: Tensor, num_ro
         nearest_RM = distance_RMK.argmin(dim=-1)
         member_RKM = (nearest_RM[:, None] == number_1K1) & inside_RM[:, None]
         size_RK1 = member_RKM.sum(dim=-1, keepdim=True)
-        mean_RKC = (member_RKM.to(cells_RMC.dtype) @ cells_RMC) / size_RK1.clamp(min=1)
+        # Sizes are divided by as float32: bfloat16 counts no further than 256.
+        mean_RKC = (member_RKM.to(cells_RMC.dtype) @ cells_RMC) / size_RK1.clamp(min=1).float()
         moved_RKC = torch.where(size_RK1 > 0, mean_RKC.to(cells_RMC.dtype), centre_RKC)
         step_RKC = (moved_RKC - centre_RKC).abs() - SETTLED_RELATIVE * moved_RKC.abs()
         settled_R = settled_R | (step_RKC <= SETTLED_ABSOLUTE).flatten(1).all(dim=1)

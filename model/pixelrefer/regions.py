@@ -83,6 +83,11 @@ class RegionView:
                 do="add the other",
             )
 
+    @property
+    def whole_frame(self) -> Image:
+        """The frame around the object, at whatever size it was kept; else the image itself."""
+        return self.image if self.scene is None else self.scene
+
 
 @dataclass(frozen=True, slots=True)
 class Region:
@@ -163,7 +168,7 @@ class CutRegion:
 
 def cut_scene(view: RegionView) -> Image:
     """The whole frame at 336 x 336."""
-    return _resize(view.image if view.scene is None else view.scene, SCENE_PX, SCENE_PX, cv2.INTER_AREA)
+    return _resize(view.whole_frame, SCENE_PX, SCENE_PX, cv2.INTER_AREA)
 
 
 def cut_region(view: RegionView, num_tokens: int, rule: CropRule = LITE_CROPS) -> CutRegion:

@@ -228,11 +228,11 @@ def test_the_batch_shrinks_with_free_memory(monkeypatch: pytest.MonkeyPatch) -> 
         available = 12 * 2**20
 
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
-    small = CAPTIONER._measure_batch_size(make_requests(1))
+    small = CAPTIONER._measure_num_rows(make_requests(1))
     Memory.available = 2**40
-    assert 1 <= small < CAPTIONER._measure_batch_size(make_requests(1)) == 256
+    assert 1 <= small < CAPTIONER._measure_num_rows(make_requests(1)) == 128
     Memory.available = 0
-    assert CAPTIONER._measure_batch_size(make_requests(1)) == 1
+    assert CAPTIONER._measure_num_rows(make_requests(1)) == 1
 
 
 def _describe(frames: Sequence[np.ndarray], masks: Sequence[np.ndarray], prompt: str | None = None) -> str:
@@ -323,3 +323,11 @@ def test_a_gpu_gives_the_answers_of_the_cpu() -> None:
     requests = [*make_requests(6), pair]
     wanted = [answer.token_ids for answer in CAPTIONER.describe(requests)]
     assert [answer.token_ids for answer in gpu.describe(requests)] == wanted
+
+
+def test_an_object_that_is_nowhere_is_told_from_the_scene_alone() -> None:
+    empty = np.zeros((72, 128), bool)
+    one, other = (RegionRequest.of([make_frame(seed)], [empty], [0.0]) for seed in (0, 1))
+    answers = CAPTIONER.describe([one, other, *make_requests(1)])
+    assert answers[0].token_ids != answers[1].token_ids
+    assert answers[0].token_ids == CAPTIONER.describe([one])[0].token_ids

@@ -118,7 +118,22 @@ def test_a_scene_is_encoded_once_for_all_its_objects(monkeypatch: pytest.MonkeyP
     ]
     with torch.inference_mode():
         encode_views(network, prepared)
-    assert num_pictures == [2, 20]  # two frames' scenes; then a crop and a local picture of ten views
+    assert num_pictures == [22]  # a crop and a local picture of ten views, and two scenes
+
+
+def test_scenes_that_no_view_needs_any_more_are_let_go() -> None:
+    """Views of many frames, packed one by one: tokens stay right while scenes come and go."""
+    network = make_debug_network()
+    order = [0, 1, 0, 2, 1, 2]
+    views = [
+        RegionView(make_frame(frame), make_mask(10, 10, 30, 40 + place)) for place, frame in enumerate(order)
+    ]
+    scenes = ScenePool(network.config)
+    prepared = [prepare_views([view], network.config, scenes)[0] for view in views]
+    with torch.inference_mode():
+        together = encode_views(network, prepared, max_patches=1)
+        alone = [encode_views(network, [view])[0] for view in prepared]
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
 def test_views_packed_in_several_calls_have_the_same_tokens() -> None:
