@@ -127,7 +127,7 @@ class Sam2Session:
         for numbers in _batch_prompts(prompts, self._size, self._max_batch):
             chosen = [prompts[number] for number in numbers]
             settled = self._answer(chosen)
-            self._keep(numbers, settled, prompted_by_mask=isinstance(chosen[0], MaskPrompt), prompted=True)
+            self._keep(numbers, settled, prompted=True)
             found.append(_publish(numbers, settled))
         return self._in_order(found, tuple(prompts))
 
@@ -236,19 +236,22 @@ class Sam2Session:
         masks_B1SS = masks_B1SS.to(network.dtype)
         points_B12, labels_B1 = self._no_points(len(prompts))
         coarse_BCHW = self.features.coarse_1CHW.expand(len(prompts), -1, -1, -1)
-        multimask = network.shape.mask_prompts == "transformers"
+        as_meta = network.shape.mask_prompts == "meta"
         decoded = network.decode_masks(
             self.features,
             coarse_BCHW,
             points_B12,
             labels_B1,
             network.shrink_mask(masks_B1SS),
-            multimask=multimask,
+            multimask=not as_meta,
         )
         logits_B1SS = (2 * masks_B1SS - 1) * MASK_PROMPT_LOGIT
+        logits_B1hw = _resize(logits_B1SS, side // 4).to(network.dtype)
+        if as_meta:
+            logits_B1SS = _resize(logits_B1hw, side, antialias=False).to(network.dtype)
         presence_B = torch.full_like(decoded.presence_B, MASK_PROMPT_LOGIT)
         return _Settled(
-            logits_B1hw=_resize(logits_B1SS, side // 4).to(network.dtype),
+            logits_B1hw=logits_B1hw,
             logits_B1SS=logits_B1SS,
             iou_B=torch.ones_like(presence_B),
             presence_B=presence_B,
@@ -279,15 +282,12 @@ class Sam2Session:
             pointer_BC=torch.where(seen_B1, pointer_BC, self._network.learned.no_pointer_C),
         )
 
-    def _keep(
-        self, numbers: list[int], settled: _Settled, *, prompted: bool, prompted_by_mask: bool = False
-    ) -> None:
+    def _keep(self, numbers: list[int], settled: _Settled, *, prompted: bool) -> None:
         """Encode the masks into memories of this frame, and file them."""
         network = self._network
         shape = network.shape
         large_B1SS = settled.logits_B1SS
-        is_binary = prompted and not (prompted_by_mask and shape.mask_prompts == "meta")
-        soft_B1SS = (large_B1SS > 0).to(network.dtype) if is_binary else large_B1SS.sigmoid()
+        soft_B1SS = (large_B1SS > 0).to(network.dtype) if prompted else large_B1SS.sigmoid()
         memory_BNM = network.encode_memory(
             self.features, soft_B1SS * shape.memory_mask_scale + shape.memory_mask_bias
         )
@@ -295,9 +295,10 @@ class Sam2Session:
             hidden_B11 = (settled.presence_B <= 0).to(network.dtype)[:, None, None]
             memory_BNM = memory_BNM + hidden_B11 * network.learned.occlusion_M
         for place, number in enumerate(numbers):
-            # bfloat16 whatever the network's format: as both libraries do, and half the memory.
-            spatial_NM = memory_BNM[place].to(torch.bfloat16)
-            memory = Memory(self._frame, spatial_NM, settled.pointer_BC[place])
+            # bfloat16 whatever the network's format: as both libraries do, and half the memory. Copies, so
+            # that an object does not keep its whole batch alive.
+            spatial_NM = memory_BNM[place].to(torch.bfloat16, copy=True)
+            memory = Memory(self._frame, spatial_NM, settled.pointer_BC[place].clone())
             if prompted:
                 self._banks[number].condition(memory)
             else:

@@ -53,8 +53,8 @@ class NetworkShape:
     memory_mask_bias: float
     mask_prompts: Literal["transformers", "meta"]
     """How a mask prompt becomes memory. `transformers` takes its object pointer from the best of three
-    mask tokens and its memory from the binary mask; Meta's code from the single-mask token and from the
-    mask's sigmoid. Each network says what its own library does, so that the engine repeats either."""
+    mask tokens and its memory from the mask itself; Meta's predictor from the single-mask token and from the
+    mask on the coarser grid. Each network says what its own library does, so that the engine repeats it."""
 
 
 @dataclass(frozen=True, slots=True)
