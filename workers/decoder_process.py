@@ -114,18 +114,12 @@ class DecoderService:
 
     def _decode_first(self) -> VideoFrame:
         """The first picture that decodes, near the start."""
-        reader = PyAvReader(self._path, self._container_name, self._index, num_threads=self._num_threads)
-        first_group = self._index.find_group(0)
-        try:
-            for group in range(
-                first_group, min(first_group + _MAX_FIRST_GROUPS, len(self._index.key_stamps))
-            ):
-                start, stop = self._index.find_members(group)
-                for _, frame in reader.read(group, range(start, stop)):
+        first = self._index.find_group(0)
+        with PyAvReader(self._path, self._container_name, self._index, num_threads=1) as reader:
+            for group in range(first, min(first + _MAX_FIRST_GROUPS, len(self._index.key_stamps))):
+                for _, frame in reader.read(group, range(*self._index.find_members(group))):
+                    self._messages.take()
                     return frame
-        finally:
-            reader.close()
-            self._messages.take()
         raise VideoTruncatedError(
             f"no picture at the start of {self._path} can be decoded ({self._codec})",
             expected="a stream that starts with a whole picture",

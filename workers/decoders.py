@@ -10,15 +10,18 @@ convert with the same filters, so a picture is the same, bit for bit, whoever ma
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Container, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.filter import Graph
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -32,6 +35,7 @@ Picture = tuple[int, NDArray[np.uint8]]
 
 _TURNS = {0: (), 90: ("1",), 180: ("1", "1"), 270: ("2",)}
 _MIN_DECORD_WIDTH = 256  # Under 128 px decord2 may take a padded row for a whole one.
+_MIN_DECORD_GROUP_FRAMES = 48  # It reads ahead, and loses that at each key frame: slower in short groups.
 _HARMLESS = b"mmco: unref short failure"  # Said after every start at an open group of pictures.
 _PROBED_BYTES = 1 << 20
 _TEXT_FORMATS = (b"<mpd", b"c=in ip", b"#extm3u", b"ffconcat")
@@ -78,61 +82,74 @@ def open_stream(path: Path, container_name: str, num_threads: int) -> tuple[Inpu
 
 
 class PyAvReader:
-    """Reads frames of one group of pictures by their timestamps."""
+    """Reads frames of one group of pictures by their timestamps.
+
+    Frames that are neither wanted nor referred to are not decoded, where the codec can leave them out.
+    """
 
     def __init__(self, path: Path, container_name: str, index: PacketIndex, *, num_threads: int) -> None:
         self._path, self._container_name, self._num_threads = path, container_name, num_threads
         self._index = index
         self._container, self._stream = open_stream(path, container_name, num_threads)
 
-    def read(self, group: int, positions: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
-        """Yield the frames at rising `positions`, all of one group; those that do not decode are left out."""
+    def read(
+        self, group: int, positions: Sequence[int], others: Sequence[int] = ()
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield the frames at rising `positions`, all of one group; those that do not decode are left out.
+
+        Frames at `others` are decoded on the way and not given.
+        """
         wanted = {int(self._index.stamps[position]): position for position in positions}
+        decoded = wanted.keys() | {int(self._index.stamps[position]) for position in others}
         last_stamp = max(wanted)
         position, _ = self._index.find_members(group)
-        for frame in self._decode_from(group):
-            stamp = frame.pts
-            if self._index.counted:
-                stamp = int(self._index.stamps[min(position, len(self._index.stamps) - 1)])
-                position += 1
-            if stamp in wanted:
-                yield wanted.pop(stamp), frame
-            if stamp is not None and stamp >= last_stamp:
-                break
-        self._stream.codec_context.flush_buffers()  # Waits for its threads' last messages.
+        for packet in self._packets_from(group):
+            for frame in self._decode(packet, decoded):
+                stamp = frame.pts
+                if self._index.counted:
+                    stamp = int(self._index.stamps[min(position, len(self._index.stamps) - 1)])
+                    position += 1
+                if stamp in wanted:
+                    yield wanted[stamp], frame
+                if stamp is not None and stamp >= last_stamp:
+                    return
 
-    def count_errors(self, group: int, last: int, messages: MessageCounter) -> int:
-        """Decode a group to the frame at position `last`; count the errors reported for its own packets.
+    def settle(self) -> None:
+        """Wait for the decoder's threads, so that their last messages are in."""
+        self._stream.codec_context.flush_buffers()
+
+    def count_errors(self, group: int, positions: Sequence[int], messages: MessageCounter) -> int:
+        """Decode a group to the last of `positions` as `read` does; count what its own packets report.
 
         Decoding starts a group earlier: pictures that refer to it are no errors of this one.
         """
         start, stop = self._index.find_members(group)
         own = {int(stamp) for stamp in self._index.stamps[start:stop]}
-        last_stamp = int(self._index.stamps[last])
+        wanted = {int(self._index.stamps[position]) for position in positions}
+        last_stamp = max(wanted)
         num_errors = 0
         messages.take()
         for packet in self._packets_from(max(group - 1, min(group, 0))):
-            failed = False
-            try:
-                packet.decode()
-            except av.error.FFmpegError:
-                failed = True
-            num_lines = messages.take()
+            self._decode(packet, wanted)
+            num_messages = messages.take()
             stamp = stamp_of(packet, counted=self._index.counted)
             if stamp in own:
-                num_errors += max(num_lines, int(failed))
+                num_errors += num_messages
             if stamp == last_stamp:
                 break
         return num_errors
 
-    def _decode_from(self, group: int) -> Iterator[VideoFrame]:
-        for packet in self._packets_from(group):
-            try:
-                yield from packet.decode()
-            except av.error.FFmpegError:
-                os.write(2, b"a packet could not be decoded\n")  # Some decoders fail without a word.
+    def _decode(self, packet: Packet[VideoStream], wanted: Container[int]) -> list[VideoFrame]:
+        stamp = stamp_of(packet, counted=self._index.counted)
+        is_wanted = self._index.counted or stamp is None or stamp in wanted
+        self._stream.codec_context.skip_frame = "DEFAULT" if is_wanted else "NONREF"
+        try:
+            return packet.decode()
+        except av.error.FFmpegError:
+            os.write(2, b"a packet could not be decoded\n")  # Some decoders fail without a word.
+            return []
 
-    def _packets_from(self, group: int) -> Iterator[Any]:
+    def _packets_from(self, group: int) -> Iterator[Packet[VideoStream]]:
         """Packets in decode order from a group's key frame to the end of the file."""
         if group < 0:
             self._reopen()
@@ -167,7 +184,12 @@ class PyAvReader:
         self._container.close()
         self._container, self._stream = open_stream(self._path, self._container_name, self._num_threads)
 
-    def close(self) -> None:
+    def __enter__(self) -> PyAvReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._container.close()
 
 
@@ -194,11 +216,21 @@ class PictureReader:
         self._samples, self._batch_size = samples, batch_size
         self._messages = MessageCounter()
         self._exact = PyAvReader(path, container_name, index, num_threads=num_threads)
-        self._serial = PyAvReader(path, container_name, index, num_threads=1)
         self._graphs: dict[tuple[int, int, str], Graph] = {}
         self._fast: Any = None
-        if index.plain and width >= _MIN_DECORD_WIDTH and not _holds_text_format(path):
+        group_frames = len(index.stamps) / max(1, len(index.key_stamps))
+        if (
+            index.plain
+            and width >= _MIN_DECORD_WIDTH
+            and group_frames >= _MIN_DECORD_GROUP_FRAMES
+            and not _holds_text_format(path)
+        ):
             self._fast = self._open_decord(num_threads)
+
+    @property
+    def uses_decord(self) -> bool:
+        """Whether undamaged groups are read with decord2."""
+        return self._fast is not None
 
     def _open_decord(self, num_threads: int) -> Any:
         import decord
@@ -218,12 +250,7 @@ class PictureReader:
             left = list(members)
             if group not in self.damage:
                 yield from self._read_fast(group, left)
-            if left:
-                reader = self._serial if self.damage.get(group) else self._exact
-                for position, frame in reader.read(group, left):
-                    yield position, self._convert(frame)
-                if self._messages.take():
-                    self._judge(group)
+            yield from self._read_exact(group, left)
 
     def _read_fast(self, group: int, left: list[int]) -> Iterator[Picture]:
         """Read with decord2 while it reports nothing; what is still to be read stays in `left`."""
@@ -248,6 +275,34 @@ class PictureReader:
         if self._messages.take() or num_messages:
             self._judge(group)
 
+    def _read_exact(self, group: int, left: list[int]) -> Iterator[Picture]:
+        """Read with PyAV; what is left from the first report in a damaged group on, as it was judged."""
+        while left and not self.damage.get(group):
+            is_alarmed = False
+            for position, frame in self._exact.read(group, left):
+                is_alarmed = bool(self._messages.take()) and group not in self.damage
+                if is_alarmed:
+                    break
+                yield position, self._convert(frame)
+                del left[: bisect_right(left, position)]
+            self._exact.settle()
+            if self._messages.take() or is_alarmed:
+                self._judge(group)
+            if not is_alarmed:
+                return
+        if left:
+            with self._open_serial() as reader:
+                for position, frame in reader.read(group, left, self._find_samples(group)):
+                    yield position, self._convert(frame)
+            self._messages.take()
+
+    def _open_serial(self) -> PyAvReader:
+        """A reader whose pictures depend on nothing but the file: one thread, and no buffers used before.
+
+        What a damaged picture lacks is filled from whatever the decoder's buffers hold.
+        """
+        return PyAvReader(self._path, self._container_name, self.index, num_threads=1)
+
     def _judge(self, group: int) -> None:
         """Count the errors of a group in which something was reported.
 
@@ -255,10 +310,15 @@ class PictureReader:
         was read of it, and however far a decoder had read ahead.
         """
         if group not in self.damage:
-            start, stop = self.index.find_members(group)
-            members = self._samples[(self._samples >= start) & (self._samples < stop)]
-            last = int(members[-1]) if len(members) else stop - 1
-            self.damage[group] = self._serial.count_errors(group, last, self._messages)
+            with self._open_serial() as reader:
+                self.damage[group] = reader.count_errors(group, self._find_samples(group), self._messages)
+            self._messages.take()
+
+    def _find_samples(self, group: int) -> Sequence[int]:
+        """The positions of a group's samples; all of its positions when it has none."""
+        start, stop = self.index.find_members(group)
+        first, end = np.searchsorted(self._samples, [start, stop])
+        return [int(position) for position in self._samples[first:end]] or range(start, stop)
 
     def _convert(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """Turn, scale and convert as decord2 does, with libavfilter's defaults."""

@@ -23,13 +23,15 @@ from hypothesis import strategies as st
 from tubelet.errors import DecodeTimeoutError, VideoTruncatedError
 from tubelet.model.frame import Frame
 from tubelet.records import Video
+from tubelet.workers.decoders import PictureReader, open_stream
 from tubelet.workers.frames import Frames
+from tubelet.workers.packet_index import index_packets
 
 Probe = Callable[[Path], Video]
 ReadNumber = Callable[[Any], int]
 
 WIDE = {"width": 480, "height": 288}
-"""Wide enough for decord2; the default width of test videos is read by PyAV."""
+"""Wide enough for decord2."""
 
 OPEN_GROUPS = "keyint=15:min-keyint=15:scenecut=0:bframes=3:open-gop=1"
 CODECS = {
@@ -56,6 +58,16 @@ CODECS = {
     "prores.mov": ("-c:v", "prores_ks"),
 }
 
+LONG_GROUPS = {
+    "h264.mp4": ("-c:v", "libx264", "-preset", "veryfast", "-g", "60"),
+    "h264.mkv": ("-c:v", "libx264", "-preset", "veryfast", "-g", "60"),
+    "h264.flv": ("-c:v", "libx264", "-preset", "veryfast", "-g", "60"),
+    "hevc.mp4": ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=60"),
+    "vp9.webm": ("-c:v", "libvpx-vp9", "-g", "60", "-lag-in-frames", "16", "-cpu-used", "8"),
+    "av1.mp4": ("-c:v", "libsvtav1", "-preset", "12", "-g", "60"),
+}
+"""Of the kind that decord2 reads: see the rules in `workers/decoders.py`."""
+
 
 @contextmanager
 def open_frames(
@@ -72,11 +84,8 @@ def number(frames: list[Frame], read_number: ReadNumber) -> list[int]:
 
 
 @pytest.mark.parametrize("name", CODECS)
-@pytest.mark.parametrize("size", [{}, WIDE], ids=["narrow", "wide"])
-def test_every_frame_of_every_codec(
-    videos: Any, probe: Probe, read_number: ReadNumber, name: str, size: dict[str, int]
-) -> None:
-    path = videos.make_numbered(f"{len(size)}-{name}", codec=CODECS[name], **size)
+def test_every_frame_of_every_codec(videos: Any, probe: Probe, read_number: ReadNumber, name: str) -> None:
+    path = videos.make_numbered(name, codec=CODECS[name])
     video = probe(path)
     with open_frames(path, video) as frames:
         read = list(frames.read(0, video.duration_s))
@@ -86,6 +95,56 @@ def test_every_frame_of_every_codec(
         assert number(again, read_number) == list(range(21, 42))
         assert [frame.time_s for frame in read] == pytest.approx([n / 30 for n in range(60)], abs=0.001)
         assert frames.warnings == ()
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_samples_of_every_codec(videos: Any, probe: Probe, read_number: ReadNumber, name: str) -> None:
+    path = videos.make_numbered(name, codec=CODECS[name])
+    with open_frames(path, probe(path), sample_fps=7) as frames:
+        read = list(frames.read(0, 2))
+        assert frames.warnings == ()
+
+    assert number(read, read_number) == [int(k / 7 * 30 + 0.031) for k in range(14)]
+
+
+@pytest.mark.parametrize("name", LONG_GROUPS)
+@pytest.mark.parametrize("sample_fps", [7, 100])
+def test_decord_gives_the_frames_that_were_asked_for(
+    videos: Any, probe: Probe, read_number: ReadNumber, name: str, sample_fps: float
+) -> None:
+    path = videos.make_numbered(f"long-{name}", num_frames=160, codec=LONG_GROUPS[name], **WIDE)
+    video = probe(path)
+    every = [int(k / 7 * 30 + 0.031) for k in range(38)] if sample_fps == 7 else list(range(160))
+    with open_frames(path, video, sample_fps=sample_fps) as frames:
+        assert number(list(frames.read(0, video.duration_s)), read_number) == every
+        for start_s, end_s in ((1.9, 2.2), (4.1, 6.0), (0.0, 1.0)):
+            part = [n for n in every if start_s <= n / 30 < end_s]
+            assert number(list(frames.read(start_s, end_s)), read_number) == part
+        assert frames.warnings == ()
+
+
+def test_both_decoders_give_the_same_pixels(videos: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = videos.make(
+        "both.mp4",
+        *("-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30:duration=4"),
+        *("-c:v", "libx264", "-preset", "veryfast", "-g", "60", "-colorspace", "bt709"),
+    )
+    container, stream = open_stream(path, "mov", 1)
+    index = index_packets(container, stream, "mov", str(path))
+    container.close()
+    pictures = []
+    for min_width in (256, 10_000):
+        monkeypatch.setattr("tubelet.workers.decoders._MIN_DECORD_WIDTH", min_width)
+        reader = PictureReader(
+            *(path, "mov", index),
+            **{"width": 512, "height": 288, "rotation_deg": 0, "num_threads": 1, "batch_size": 4},
+            samples=np.arange(120),
+        )
+        assert reader.uses_decord == (min_width == 256)
+        reader._messages.take = lambda: 0  # Standard error is pytest's here.
+        pictures.append(np.stack([image for _, image in reader.read(range(0, 120, 9))]))
+
+    assert np.array_equal(*pictures)
 
 
 def test_samples_are_the_frames_that_are_shown(videos: Any, probe: Probe, read_number: ReadNumber) -> None:
@@ -112,11 +171,13 @@ def test_times_of_a_variable_rate_are_true(videos: Any, probe: Probe, read_numbe
 
 
 @pytest.mark.parametrize("rotation_deg", [90, 180, 270])
-@pytest.mark.parametrize("size", [{}, WIDE], ids=["narrow", "wide"])
+@pytest.mark.parametrize("size", [{}, {**WIDE, "height": 480}], ids=["PyAV", "decord2"])
 def test_turned_videos_come_out_upright(
     videos: Any, probe: Probe, read_number: ReadNumber, rotation_deg: int, size: dict[str, int]
 ) -> None:
-    path = videos.make_numbered(f"turned{rotation_deg}-{len(size)}.mp4", rotation_deg=rotation_deg, **size)
+    codec = ("-c:v", "libx264", "-preset", "veryfast", "-g", "60", "-sc_threshold", "0")
+    name = f"turned{rotation_deg}-{len(size)}.mp4"
+    path = videos.make_numbered(name, rotation_deg=rotation_deg, codec=codec, **size)
     with open_frames(path, probe(path)) as frames:
         read = list(frames.read(0, 2))
 
@@ -148,7 +209,7 @@ def test_odd_sizes(videos: Any, probe: Probe, width: int, height: int) -> None:
 
 
 def test_one_frame(videos: Any, probe: Probe, read_number: ReadNumber) -> None:
-    path = videos.make_numbered("one.mp4", num_frames=1, **WIDE)
+    path = videos.make_numbered("one-wide.mp4", num_frames=1, **WIDE)
     with open_frames(path, probe(path), sample_fps=6) as frames:
         assert number(list(frames.read(0, 1)), read_number) == [0]
         assert number(frames.glance(0, 1, 8), read_number) == [0]
@@ -246,7 +307,7 @@ def test_chunked_reads_equal_the_whole_read(
 
 
 def test_glances_spread_over_the_window(videos: Any, probe: Probe, read_number: ReadNumber) -> None:
-    path = videos.make_numbered("h264-long.mp4", codec=CODECS["h264-long.mp4"], num_frames=120, **WIDE)
+    path = videos.make_numbered("glance.mp4", codec=CODECS["h264-long.mp4"], num_frames=120, **WIDE)
     with open_frames(path, probe(path)) as frames:
         glances = frames.glance(1, 4, 6)
 
