@@ -86,3 +86,16 @@ def test_pulling_without_network_says_what_would_work(monkeypatch: pytest.Monkey
     monkeypatch.setattr(catalogue.HfApi, "model_info", fail)
     with pytest.raises(ModelError, match="profile `bundled`"):
         catalogue.pull_model("PixelRefer-Lite-2B", say=lambda _: None)
+
+
+def test_a_pulled_model_is_found_by_its_short_and_its_full_name(hub_cache: Path) -> None:
+    stored = hub_cache / "models--Alibaba-DAMO-Academy--PixelRefer-Lite-2B"
+    snapshot = stored / "snapshots" / "0123abc"
+    (stored / "refs").mkdir(parents=True)
+    (stored / "refs" / "main").write_text("0123abc")
+    make_folder(snapshot, dataclasses.replace(DEBUG_CONFIG, vocab_size=320))
+    for name in ("PixelRefer-Lite-2B", "Alibaba-DAMO-Academy/PixelRefer-Lite-2B"):
+        assert catalogue.is_pulled(name)
+        assert catalogue.find_checkpoint(name) == snapshot
+    assert catalogue.describe_model("PixelRefer-Lite-2B").folder == snapshot
+    assert not catalogue.is_pulled("PixelRefer-7B")

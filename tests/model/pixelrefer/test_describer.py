@@ -63,7 +63,6 @@ def test_a_request_without_views_is_refused() -> None:
         DESCRIBER.describe([DescribeRequest((), ATTRIBUTES, STILL)])
 
 
-def test_the_published_model_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_the_published_model_says_how_to_get_it() -> None:
     with pytest.raises(ModelError, match="tubelet models pull PixelRefer-Lite-2B"):
         make_lite_2b()
