@@ -238,13 +238,14 @@ class PixelReferCaptioner:
         """Encode the objects of all requests together and write each request's prompt."""
         encoded = self._encode([request.regions for request in requests])
         is_lite = self._network.config.is_lite
+        scenes: dict[tuple[int, ...], RegionRows] = {}
         built = []
         for request, objects in zip(requests, encoded, strict=True):
             prompt = build_prompt(
                 self._tokenizer,
                 request.prompt,
                 [tokens.as_rows(self._network.device, self._network.dtype) for tokens in objects],
-                scene=None if is_lite else self._encode_scene(request),
+                scene=None if is_lite else self._encode_scene(request, scenes),
                 timed=is_lite,
             )
             built.append((prompt, objects))
@@ -279,13 +280,20 @@ class PixelReferCaptioner:
         times_s = tuple(view.time_s for view in region.views) if region.is_video else None
         return ObjectTokens(tuple(next(rows) for _ in region.views), times_s, self.name)
 
-    def _encode_scene(self, request: RegionRequest) -> RegionRows:
-        """Scene tokens of every frame that a request's regions are in, in time order (PixelRefer)."""
-        views = [view for region in request.regions if isinstance(region, Region) for view in region.views]
-        frames = dict(sorted(((view.time_s, view.whole_frame) for view in views), key=lambda frame: frame[0]))
-        is_video = any(isinstance(region, Region) and region.is_video for region in request.regions)
-        rows = encode_scene_tokens(self._network, list(frames.values()), is_video=is_video)
-        return RegionRows(tuple(rows), tuple(frames) if is_video else None)
+    def _encode_scene(self, request: RegionRequest, known: dict[tuple[int, ...], RegionRows]) -> RegionRows:
+        """Scene tokens of every frame that a request's regions are in, in time order (PixelRefer).
+
+        `known` remembers them by the frames' identities: objects of the same frames share them.
+        """
+        regions = [region for region in request.regions if isinstance(region, Region)]
+        is_video = any(region.is_video for region in regions)
+        views = sorted((view for region in regions for view in region.views), key=lambda view: view.time_s)
+        frames = {view.time_s: view.whole_frame for view in views}
+        identity = (is_video, *map(id, frames.values()))
+        if identity not in known:
+            rows = encode_scene_tokens(self._network, list(frames.values()), is_video=is_video)
+            known[identity] = RegionRows(tuple(rows), tuple(frames) if is_video else None)
+        return known[identity]
 
     def _check(self, request: RegionRequest) -> None:
         self._tokenizer.check_words(request.prompt)

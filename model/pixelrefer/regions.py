@@ -190,8 +190,8 @@ def cut_region(view: RegionView, num_tokens: int, rule: CropRule = LITE_CROPS) -
     top, left = max(0, y - PADDING_PX), max(0, x - PADDING_PX)
     bottom, right = min(height, y + box_height + PADDING_PX), min(width, x + box_width + PADDING_PX)
     box = FrameBox(top, left, bottom - 1, right - 1)
-    if not rule.keeps_last_line:
-        bottom, right = max(bottom - 1, top + 1), max(right - 1, left + 1)
+    if not rule.keeps_last_line and painted[top : bottom - 1, left : right - 1].any():
+        bottom, right = bottom - 1, right - 1
     crop, mask = view.image[top:bottom, left:right], painted[top:bottom, left:right]
 
     scale: float = math.ceil(math.sqrt(PATCH_AREA_PX * num_tokens / area))

@@ -296,11 +296,27 @@ class TestPixelRefer:
 
     def test_scenes_of_images_and_videos_differ(self) -> None:
         frame, mask = make_frame(0, 140, 140), make_mask(40, 40, 90, 90, 140, 140)
-        image = self.captioner._encode_scene(RegionRequest.of([frame], [mask], None))
-        video = self.captioner._encode_scene(RegionRequest.of([frame] * 2, [mask] * 2, [0.0, 1.0]))
+        image = self.captioner._encode_scene(RegionRequest.of([frame], [mask], None), {})
+        video = self.captioner._encode_scene(RegionRequest.of([frame] * 2, [mask] * 2, [0.0, 1.0]), {})
         assert [len(rows) for rows in image.rows] == [100]
         # 140 px are 10 patches, 5 x 5 after merging; the second frame did not change: one token stays
         assert [len(rows) for rows in video.rows] == [25, 1]
+
+    def test_objects_of_the_same_frames_share_their_scene(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        frames = [make_frame(0), make_frame(1)]
+        masks = [make_mask(5 * place, 10, 5 * place + 20, 60) for place in range(4)]
+        requests = [RegionRequest.of(frames, [mask] * 2, [0.0, 0.5]) for mask in masks]
+        wanted = [self.captioner.describe([request])[0].token_ids for request in requests]
+        encoded: list[int] = []
+        project = self.captioner._network.project_scene
+
+        def count(features: Tensor) -> Tensor:
+            encoded.append(len(features))
+            return project(features)
+
+        monkeypatch.setattr(self.captioner._network, "project_scene", count)
+        assert [answer.token_ids for answer in self.captioner.describe(requests)] == wanted
+        assert len(encoded) == 2
 
     def test_empty_masks_and_stored_tokens_are_refused(self) -> None:
         frame = make_frame()

@@ -134,6 +134,43 @@ def test_a_region_needs_frames_masks_and_times_that_pair_up() -> None:
         Region.of([frame], [mask], [math.nan])
 
 
+def test_an_object_on_the_last_line_of_a_frame_is_not_lost() -> None:
+    for mask in (make_mask(71, 10, 72, 40), make_mask(10, 127, 40, 128)):
+        assert (cut_region(RegionView(make_frame(), mask), 8, VISION_OBJECT_CROPS).grid > 0).any()
+
+
+@given(
+    st.integers(1, 90),
+    st.integers(1, 90),
+    st.integers(1, 40),
+    st.integers(0, 2**32 - 1),
+    st.floats(0, 1),
+    st.booleans(),
+)
+@settings(max_examples=120, deadline=None)
+def test_any_mask_is_cut_to_whole_patches(
+    height: int, width: int, num_tokens: int, seed: int, share: float, in_lite: bool
+) -> None:
+    """Masks of any size, place and raggedness, in frames down to one pixel."""
+    generator = np.random.default_rng(seed)
+    frame = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    mask = generator.random((height, width)) < share**3
+    cut = cut_region(RegionView(frame, mask), num_tokens, LITE_CROPS if in_lite else VISION_OBJECT_CROPS)
+    rows, columns = cut.grid.shape
+    assert cut.crop.shape == (14 * rows, 14 * columns, 3)
+    assert 0 <= cut.box.top <= cut.box.bottom < height
+    assert 0 <= cut.box.left <= cut.box.right < width
+    if mask.any():
+        assert mask[cut.box.top : cut.box.bottom + 1, cut.box.left : cut.box.right + 1].sum() == mask.sum()
+    places = place_patches(cut.box, height, width, rows, columns)
+    assert np.isfinite(places).all()
+    patches, weights = spread_cells(cut.grid, rows, columns)
+    assert len(patches) == (cut.grid > 0).sum()
+    assert patches.size == 0 or patches.max() < rows * columns
+    assert weights.sum() == pytest.approx(len(weights), rel=1e-5)
+    assert in_lite or len(patches) > 0 or not mask.any()
+
+
 def test_a_window_on_a_frame_is_placed_like_the_frame_itself() -> None:
     frame, mask = make_frame(0, 300, 400), make_mask(100, 150, 140, 200, 300, 400)
     whole = cut_region(RegionView(frame, mask), 8)

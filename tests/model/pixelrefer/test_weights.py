@@ -19,7 +19,7 @@ from tests.model.pixelrefer.checkpoint_factory import (
 from tests.model.pixelrefer.region_factory import make_captioner, make_requests
 from tubelet.errors import ModelError
 from tubelet.model.pixelrefer.captioner import PixelReferCaptioner
-from tubelet.model.pixelrefer.config import PixelReferConfig
+from tubelet.model.pixelrefer.config import Paradigm, PixelReferConfig
 from tubelet.model.pixelrefer.debug import DEBUG_CONFIG, make_debug_network, make_debug_tokenizer
 from tubelet.model.pixelrefer.network import PixelRefer
 from tubelet.model.pixelrefer.weights import load_checkpoint, load_network, save_checkpoint
@@ -187,8 +187,9 @@ def test_folders_without_weights_or_config_say_so(tmp_path: Path) -> None:
         _load(folder)
 
 
-def test_saved_checkpoints_load_again_and_answer_the_same(tmp_path: Path) -> None:
-    network, tokenizer = make_debug_network(), make_debug_tokenizer()
+@pytest.mark.parametrize("paradigm", ["object_only", "vision_object"])
+def test_saved_checkpoints_load_again_and_answer_the_same(tmp_path: Path, paradigm: Paradigm) -> None:
+    network, tokenizer = make_debug_network(paradigm=paradigm), make_debug_tokenizer()
     save_checkpoint(tmp_path, network, tokenizer)
     assert {file.name for file in tmp_path.iterdir()} == {
         "config.json",
@@ -201,7 +202,7 @@ def test_saved_checkpoints_load_again_and_answer_the_same(tmp_path: Path) -> Non
     captioner = PixelReferCaptioner.load(tmp_path, max_new_tokens=12)
     requests = make_requests(3)
     assert [answer.text for answer in captioner.describe(requests)] == [
-        answer.text for answer in make_captioner().describe(requests)
+        answer.text for answer in make_captioner(paradigm=paradigm).describe(requests)
     ]
 
 
