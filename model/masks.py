@@ -39,7 +39,5 @@ def mask_iou(first: Rle, second: Rle) -> float:
             f"masks lie on different grids: {first.height} x {first.width} and "
             f"{second.height} x {second.width}"
         )
-    pair = [
-        {"size": [rle.height, rle.width], "counts": rle.counts} for rle in (first, second)
-    ]
+    pair = [{"size": [rle.height, rle.width], "counts": rle.counts} for rle in (first, second)]
     return float(coco.iou(pair[:1], pair[1:], [0])[0, 0])

@@ -1,10 +1,13 @@
-"""The command line as scripts see it: JSON, exit codes, files. Every command runs in a process of its own."""
+"""The command line as scripts see it: JSON, exit codes, files."""
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +15,24 @@ import av
 import cv2
 import pytest
 
+from tubelet.api.cli.app import run as run_command
 from tubelet.api.demo_scene import render_scene
 
 
-def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run `tubelet` and check its exit code."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tubelet", *map(str, arguments)], capture_output=True, text=True, timeout=280
-    )
-    assert done.returncode == code, done.stdout + done.stderr
+@dataclass(frozen=True)
+class Done:
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str | Path, code: int = 0) -> Done:
+    """Run one command line in this process and check its exit code."""
+    with redirect_stdout(io.StringIO()) as stdout, redirect_stderr(io.StringIO()) as stderr:
+        found = run_command([str(argument) for argument in arguments])
+    done = Done(stdout.getvalue(), stderr.getvalue())
+    assert found == code, done
     return done
 
 
@@ -156,11 +168,12 @@ def test_describe_refuses_what_is_not_there(clip: Path, box: str, at: str) -> No
     assert "Do: " in run("describe", clip, "--box", box, "--at", at, code=2).stderr.replace("\n", " ")
 
 
-def test_info_lists_videos(home: Path, clip: Path) -> None:
+def test_info_lists_videos(home: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
     info = json.loads(run("info", "--home", home, "--json").stdout)
     assert info["counts"]["tubelets"] == 5
     assert info["videos"][0]["uri"].endswith(clip.name)
-    assert clip.name in run("info", "--home", home).stdout.replace("\n", "")
+    assert clip.name in run("info", "--home", home).stdout
 
 
 def test_doctor_finds_nothing_broken(tmp_path: Path) -> None:
@@ -205,3 +218,11 @@ def test_every_command_explains_itself() -> None:
 def test_a_home_without_an_index_says_what_to_do(tmp_path: Path) -> None:
     for command in (("search", "red"), ("info",), ("export",), ("show", "o1")):
         assert "tubelet index" in run(*command, "--home", tmp_path, code=1).stderr.replace("\n", " ")
+
+
+def test_a_process_of_its_own_is_quiet_and_exits_as_documented(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tubelet", "index", "--json", "--home", str(tmp_path), "nowhere.mp4"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["failed"] == 1
+    assert done.stderr == ""
