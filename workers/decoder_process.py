@@ -20,8 +20,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import av
-import av.logging
 import numpy as np
 from av.video.frame import VideoFrame
 
@@ -47,12 +45,14 @@ class DecoderService:
         self._path, self._container_name, self._num_threads = path, container_name, num_threads
         self._commands, self._replies = commands, replies
         self._messages = MessageCounter()
+        self._messages.listen()
         container, stream = open_stream(path, container_name, num_threads)
         self._codec = stream.codec_context.codec.canonical_name
         rates = stream.average_rate, stream.base_rate
         self._average_rate, self._base_rate = (float(rate) if rate else 0.0 for rate in rates)
         try:
-            self._index = index_packets(container, stream, container_name, str(path))
+            with self._messages.only_errors():
+                self._index = index_packets(container, stream, container_name, str(path))
         finally:
             container.close()
         self._num_index_errors = self._messages.take()
@@ -224,8 +224,6 @@ def main(path: str, container_name: str, num_threads: str, parent_id: str) -> No
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides when to stop.
     replies = os.dup(1)
     os.dup2(2, 1)  # Nothing but replies may reach the reply pipe.
-    av.logging.restore_default_callback()
-    av.logging.set_libav_level(av.logging.ERROR)
     commands: queue.Queue[Json] = queue.Queue()
     threading.Thread(target=_receive, args=(commands,), daemon=True).start()
     threading.Thread(target=_watch_parent, args=(int(parent_id),), daemon=True).start()

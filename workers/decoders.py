@@ -12,12 +12,14 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import av
+import av.logging
 import numpy as np
 from av.container import InputContainer
 from av.filter import Graph
@@ -36,13 +38,35 @@ Picture = tuple[int, NDArray[np.uint8]]
 _TURNS = {0: (), 90: ("1",), 180: ("1", "1"), 270: ("2",)}
 _MIN_DECORD_WIDTH = 256  # Under 128 px decord2 may take a padded row for a whole one.
 _MIN_DECORD_GROUP_FRAMES = 48  # It reads ahead, and loses that at each key frame: slower in short groups.
-_HARMLESS = b"mmco: unref short failure"  # Said after every start at an open group of pictures.
+_HARMLESS = (
+    b"mmco: unref short failure",  # Said after every start at an open group of pictures.
+    b"deprecated pixel format used",  # Said of every full-range JPEG-style video.
+    b"Changing video frame properties",  # Said where a stream tells its colours late, with the next line.
+    b"filter context - w:",
+)
 _PROBED_BYTES = 1 << 20
 _TEXT_FORMATS = (b"<mpd", b"c=in ip", b"#extm3u", b"ffconcat")
 
 
 class MessageCounter:
-    """Counts the lines that libraries write to standard error, which must be a file opened to append."""
+    """Counts the lines that libraries write to standard error, which must be a file opened to append.
+
+    They are listened to from level `INFO` on: at `ERROR` alone, a picture whose lost parts were concealed may
+    pass without a word.
+    """
+
+    def listen(self) -> None:
+        """Let PyAV's copy of libav write to standard error."""
+        av.logging.restore_default_callback()
+        av.logging.set_libav_level(av.logging.INFO)
+
+    @contextmanager
+    def only_errors(self) -> Iterator[None]:
+        """Leave out what is no error while PyAV decodes."""
+        av.logging.set_libav_level(av.logging.ERROR)
+        self.take()
+        yield
+        av.logging.set_libav_level(av.logging.INFO)
 
     def take(self) -> int:
         """The number of lines since the last call; the file is emptied."""
@@ -51,7 +75,7 @@ class MessageCounter:
             return 0
         lines = os.pread(2, size, 0).splitlines()
         os.ftruncate(2, 0)
-        return sum(_HARMLESS not in line for line in lines)
+        return sum(not any(text in line for text in _HARMLESS) for line in lines)
 
 
 def open_stream(path: Path, container_name: str, num_threads: int) -> tuple[InputContainer, VideoStream]:
@@ -119,7 +143,7 @@ class PyAvReader:
         self._stream.codec_context.flush_buffers()
 
     def count_errors(self, group: int, positions: Sequence[int], messages: MessageCounter) -> int:
-        """Decode a group to the last of `positions` as `read` does; count what its own packets report.
+        """Decode a group to the last of `positions`, as `read` does; count its errors and concealed pictures.
 
         Decoding starts a group earlier: pictures that refer to it are no errors of this one.
         """
@@ -128,9 +152,9 @@ class PyAvReader:
         wanted = {int(self._index.stamps[position]) for position in positions}
         last_stamp = max(wanted)
         num_errors = 0
-        messages.take()
         for packet in self._packets_from(max(group - 1, min(group, 0))):
-            self._decode(packet, wanted)
+            frames = self._decode(packet, wanted)
+            num_errors += sum(frame.is_corrupt and frame.pts in own for frame in frames)
             num_messages = messages.take()
             stamp = stamp_of(packet, counted=self._index.counted)
             if stamp in own:
@@ -235,6 +259,7 @@ class PictureReader:
     def _open_decord(self, num_threads: int) -> Any:
         import decord
 
+        decord.logging.set_level(decord.logging.INFO)
         try:
             reader = decord.VideoReader(
                 str(self._path), width=self._width, height=self._height, num_threads=num_threads
@@ -310,7 +335,7 @@ class PictureReader:
         was read of it, and however far a decoder had read ahead.
         """
         if group not in self.damage:
-            with self._open_serial() as reader:
+            with self._open_serial() as reader, self._messages.only_errors():
                 self.damage[group] = reader.count_errors(group, self._find_samples(group), self._messages)
             self._messages.take()
 
