@@ -323,10 +323,9 @@ def _find_neighbours(
     index: NDArray[np.intp], num_cells: int, num_patches: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """The two patches around each cell along one side, and the share of the second."""
-    centre = (index.astype(np.float32) + np.float32(0.5)) * np.float32(num_patches / num_cells) - np.float32(
-        0.5
-    )
-    centre = np.maximum(centre, np.float32(0))
+    # As torch does it: the scale is rounded to float32, then product and sum in one step to float32 again.
+    scale = np.float64(np.float32(num_patches / num_cells))
+    centre = np.maximum(((index + 0.5) * scale - 0.5).astype(np.float32), np.float32(0))
     first = centre.astype(np.int64)
     second = np.minimum(first + 1, num_patches - 1)
     return first, second, centre - first.astype(np.float32)
