@@ -12,6 +12,7 @@ from tubelet.model.frame import Frame
 from tubelet.model.masks import encode_mask
 from tubelet.model.tracking.base import TrackedFrame, TrackedObject
 from tubelet.records import Box, CameraStep, Observation
+from tubelet.settings import Settings
 
 STILL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -76,13 +77,17 @@ class NoopEmbedder:
         return vectors
 
 
-def make_empty_tracker() -> NoopTracker:
+def make_empty_tracker(settings: Settings) -> NoopTracker:
     return NoopTracker(0)
 
 
-def make_busy_tracker() -> NoopTracker:
+def make_busy_tracker(settings: Settings) -> NoopTracker:
     return NoopTracker(4)
 
 
-make_captioner = NoopCaptioner
-make_embedder = NoopEmbedder
+def make_captioner(settings: Settings) -> NoopCaptioner:
+    return NoopCaptioner()
+
+
+def make_embedder(settings: Settings) -> NoopEmbedder:
+    return NoopEmbedder()

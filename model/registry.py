@@ -1,7 +1,7 @@
 """Names of trackers, captioners and embedders, each with a factory that imports only when it is called.
 
-Besides the registered names, `package.module:factory` names any factory that can be imported, so that a
-choice travels between processes as a plain word.
+A factory is given the settings. Besides the registered names, `package.module:factory` names any factory
+that can be imported, so that a choice travels between processes as a plain word.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import importlib
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar, cast
 
-from tubelet.errors import DependencyError, UnknownNameError
+from tubelet.errors import DependencyError, SettingsError, UnknownNameError
 from tubelet.model.describing.base import Captioner
 from tubelet.model.embedding import TextEmbedder
 from tubelet.model.tracking.base import Tracker
+from tubelet.settings import Settings
 
 T = TypeVar("T")
+Factory = Callable[[Settings], T]
 
 
 class Registry(Generic[T]):
@@ -23,12 +25,12 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._factories: dict[str, Callable[[], T]] = {}
+        self._factories: dict[str, Factory[T]] = {}
 
-    def register(self, name: str) -> Callable[[Callable[[], T]], Callable[[], T]]:
+    def register(self, name: str) -> Callable[[Factory[T]], Factory[T]]:
         """Decorator that files a factory under `name`; a later one replaces an earlier one."""
 
-        def file(factory: Callable[[], T]) -> Callable[[], T]:
+        def file(factory: Factory[T]) -> Factory[T]:
             self._factories[name] = factory
             return factory
 
@@ -37,13 +39,17 @@ class Registry(Generic[T]):
     def names(self) -> Iterable[str]:
         return sorted(self._factories)
 
-    def make(self, name: str) -> T:
+    def check(self, name: str) -> None:
+        """Raise UnknownNameError for a name that cannot stand for anything; makes and imports nothing."""
+        if name not in self._factories and ":" not in name:
+            raise UnknownNameError(self.kind, name, self.names())
+
+    def make(self, name: str, settings: Settings) -> T:
         """Build what `name` stands for. Raises UnknownNameError or DependencyError."""
         if name in self._factories:
-            return self._factories[name]()
-        module_name, separator, factory_name = name.partition(":")
-        if not separator:
-            raise UnknownNameError(self.kind, name, self.names())
+            return self._factories[name](settings)
+        self.check(name)
+        module_name, _, factory_name = name.partition(":")
         try:
             factory = getattr(importlib.import_module(module_name), factory_name)
         except (ImportError, AttributeError) as error:
@@ -52,7 +58,7 @@ class Registry(Generic[T]):
                 expected="package.module:factory of something installed",
                 do="correct the name or install the package",
             ) from error
-        return cast(T, factory())
+        return cast(T, factory(settings))
 
 
 TRACKERS: Registry[Tracker] = Registry("tracker")
@@ -61,21 +67,45 @@ EMBEDDERS: Registry[TextEmbedder] = Registry("embedder")
 
 
 @TRACKERS.register("motion")
-def _make_motion() -> Tracker:
+def _make_motion(settings: Settings) -> Tracker:
     from tubelet.model.tracking.motion import MotionTracker
 
     return MotionTracker()
 
 
+@TRACKERS.register("sam2")
+def _make_sam2(settings: Settings) -> Tracker:
+    from tubelet.model.tracking.sam2.tracker import make_tracker
+
+    return make_tracker(_require(settings.tracker_checkpoint, "tracker"), device=settings.device)
+
+
 @CAPTIONERS.register("attributes")
-def _make_attributes() -> Captioner:
+def _make_attributes(settings: Settings) -> Captioner:
     from tubelet.model.describing.attributes import AttributesCaptioner
 
     return AttributesCaptioner()
 
 
+@CAPTIONERS.register("pixelrefer-lite")
+def _make_pixelrefer(settings: Settings) -> Captioner:
+    from tubelet.model.pixelrefer.describer import load_describer
+
+    return load_describer(_require(settings.captioner_checkpoint, "captioner"))
+
+
 @EMBEDDERS.register("minilm")
-def _make_minilm() -> TextEmbedder:
+def _make_minilm(settings: Settings) -> TextEmbedder:
     from tubelet.model.embedding import MiniLmEmbedder
 
     return MiniLmEmbedder()
+
+
+def _require(checkpoint: str, kind: str) -> str:
+    if not checkpoint:
+        raise SettingsError(
+            f"No checkpoint is set for the {kind}",
+            expected=f"{kind}_weights: a folder, or the name of a published checkpoint",
+            do=f"set TUBELET_{kind.upper()}_WEIGHTS, or choose a profile that names one",
+        )
+    return checkpoint

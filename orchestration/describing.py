@@ -66,12 +66,12 @@ def describe_region(
             expected="a box that overlaps the frame",
             do="correct --box or --at",
         )
-    decoded = decode_view(view)
+    decoded = decode_view(view, (video.width, video.height))
     attributes = measure_attributes([decoded], mean_area_share=box.area / (video.width * video.height))
     motion = measure_motion(
         [Observation(frame.time_s, box, 1.0)], [], frame_width=video.width, frame_height=video.height
     )
-    captioner = make_captioner(settings.captioner_name)
+    captioner = make_captioner(settings)
     description = captioner.describe([DescribeRequest((decoded,), attributes, motion, question)])[0]
     return RegionAnswer(
         source.uri, frame.time_s, box, description.text, description.confidence, attributes, captioner.name

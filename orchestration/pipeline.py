@@ -13,11 +13,12 @@ from typing import Protocol
 
 from tubelet.errors import InputError, SourceError, TubeletError
 from tubelet.index.store import IndexStore
+from tubelet.model.registry import TRACKERS
 from tubelet.orchestration.executor import Executor, Outcome
 from tubelet.orchestration.ledger import Ledger, SqliteLedger, State, UnitEntry, VideoEntry
 from tubelet.orchestration.local import LocalExecutor
 from tubelet.orchestration.plan import PlannedVideo, find_reason_to_skip, plan_video
-from tubelet.orchestration.resources import make_tracker, open_index
+from tubelet.orchestration.resources import open_index
 from tubelet.orchestration.unit import Unit, UnitReport
 from tubelet.orchestration.work_store import WorkStore
 from tubelet.records import IndexReport, Source, VideoReport
@@ -82,7 +83,7 @@ def index_sources(
     """
     if not addresses:
         raise InputError("No source was given", expected="a path, glob or s3:// address", do="name one")
-    make_tracker(settings.tracker_name)  # a wrong name ends the run before it begins
+    TRACKERS.check(settings.tracker_name)  # a wrong name ends the run before it begins
     work = WorkStore(settings.home)
     with work.claim(), LocalExecutor(settings.num_workers, max_attempts=settings.max_attempts) as executor:
         batch = _Batch(settings, executor, SqliteLedger(settings.home / "ledger.sqlite"), work, observer)

@@ -1,11 +1,10 @@
-"""What a process keeps open for its settings: models, each made once, and the index.
-
-Models load their weights when they are first used, so making one is cheap.
-"""
+"""What a process keeps open for its settings: models, each made once, and the index."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from threading import Lock
+from typing import Generic, TypeVar
 
 from tubelet.index.store import IndexStore
 from tubelet.model.describing.base import Captioner
@@ -13,6 +12,8 @@ from tubelet.model.embedding import TextEmbedder
 from tubelet.model.registry import CAPTIONERS, EMBEDDERS, TRACKERS
 from tubelet.model.tracking.base import Tracker
 from tubelet.settings import Settings
+
+T = TypeVar("T")
 
 
 def open_index(settings: Settings, *, create: bool = False) -> IndexStore:
@@ -23,8 +24,8 @@ def open_index(settings: Settings, *, create: bool = False) -> IndexStore:
     return IndexStore.open(
         location,
         create=True,
-        text_dimensions=make_embedder(settings.embedder_name).num_dimensions,
-        object_dimensions=make_captioner(settings.captioner_name).object_dimensions,
+        text_dimensions=make_embedder(settings).num_dimensions,
+        object_dimensions=make_captioner(settings).object_dimensions,
         storage_options=options,
     )
 
@@ -39,16 +40,40 @@ def s3_storage_options(settings: Settings) -> dict[str, str] | None:
     return {name: value for name, value in options.items() if value}
 
 
-@lru_cache(maxsize=1)
-def make_tracker(name: str) -> Tracker:
-    return TRACKERS.make(name)
+class _Last(Generic[T]):
+    """Keeps the model that was made last, as long as the same one is asked for."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._key: tuple[str, ...] | None = None
+        self._model: T | None = None
+
+    def get(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
+        with self._lock:
+            if self._model is None or self._key != key:
+                self._model = None  # make room first: a network may be large
+                self._model, self._key = make(), key
+            return self._model
 
 
-@lru_cache(maxsize=1)
-def make_captioner(name: str) -> Captioner:
-    return CAPTIONERS.make(name)
+_TRACKER: _Last[Tracker] = _Last()
+_CAPTIONER: _Last[Captioner] = _Last()
+_EMBEDDER: _Last[TextEmbedder] = _Last()
 
 
-@lru_cache(maxsize=1)
-def make_embedder(name: str) -> TextEmbedder:
-    return EMBEDDERS.make(name)
+def make_tracker(settings: Settings) -> Tracker:
+    """The tracker of these settings."""
+    key = (settings.tracker_name, settings.tracker_checkpoint, settings.device)
+    return _TRACKER.get(key, lambda: TRACKERS.make(settings.tracker_name, settings))
+
+
+def make_captioner(settings: Settings) -> Captioner:
+    """The captioner of these settings."""
+    key = (settings.captioner_name, settings.captioner_checkpoint, settings.device)
+    return _CAPTIONER.get(key, lambda: CAPTIONERS.make(settings.captioner_name, settings))
+
+
+def make_embedder(settings: Settings) -> TextEmbedder:
+    """The text embedder of these settings."""
+    key = (settings.embedder_name, settings.device)
+    return _EMBEDDER.get(key, lambda: EMBEDDERS.make(settings.embedder_name, settings))

@@ -18,6 +18,6 @@ def search_index(
     """
     parsed = parse_query(sentence)
     store = open_index(settings)
-    vector = make_embedder(settings.embedder_name).embed([parsed.text])[0]
+    vector = make_embedder(settings).embed([parsed.text])[0]
     hits = search_moments(store, parsed, vector, limit=limit, min_score=min_score)
     return SearchResult(query=sentence, parsed=parsed.to_json(), hits=tuple(hits))

@@ -76,7 +76,7 @@ def run_unit(unit: Unit, report_second: Callable[[float], None] = lambda _: None
 
 def _run_chunk(unit: Unit, started: float, report_second: Callable[[float], None]) -> UnitReport:
     settings, chunk = unit.settings, unit.chunks[0]
-    tracker = make_tracker(settings.tracker_name)
+    tracker = make_tracker(settings)
     path = WorkStore(settings.home).chunk_path(unit.video, chunk, settings.options_digest)
     with suppress(StoreError):
         if path.exists() and read_tracker_name(path) == tracker.name:
@@ -102,7 +102,7 @@ def _run_video(unit: Unit, started: float) -> UnitReport:
     paths = [work.chunk_path(unit.video, chunk, settings.options_digest) for chunk in unit.chunks]
     gathered = _Gathered(paths)
     tubelets = join_tracklets(unit.video.video_id, gathered.read_in_order())
-    captioner, embedder = make_captioner(settings.captioner_name), make_embedder(settings.embedder_name)
+    captioner, embedder = make_captioner(settings), make_embedder(settings)
     described = list(
         describe_tubelets(
             unit.video,

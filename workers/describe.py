@@ -161,7 +161,7 @@ def _draft_moments(
         within = [view for view in views if part[0].time_s <= view.time_s <= part[-1].time_s]
         middle_s = (part[0].time_s + part[-1].time_s) / 2
         chosen = choose_views(within) or [min(views, key=lambda view: abs(view.time_s - middle_s))]
-        decoded = tuple(decode_view(view) for view in chosen)
+        decoded = tuple(decode_view(view, (video.width, video.height)) for view in chosen)
         area_share = _mean_area(part) / (video.width * video.height)
         drafts.append(
             _Draft(

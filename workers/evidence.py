@@ -80,14 +80,15 @@ def cut_view(
     )
 
 
-def decode_view(view: View) -> ObjectView:
-    """The view with pixels, as captioners take it."""
+def decode_view(view: View, frame_size: tuple[int, int]) -> ObjectView:
+    """The view with pixels, as captioners take it; `frame_size` is the source frame's width and height."""
     return ObjectView(
         time_s=view.time_s,
         image=decode_picture(view.image),
         mask=decode_mask(view.mask),
         crop=view.crop,
         scene=decode_picture(view.scene) if view.scene else None,
+        frame_size=frame_size,
     )
 
 

@@ -31,10 +31,28 @@ class Profile:
     captioner: str
     embedder: str
     about: str
+    tracker_weights: str = ""
+    captioner_weights: str = ""
 
 
 PROFILES: Mapping[str, Profile] = {
     "bundled": Profile("motion", "attributes", "minilm", "CPU, nothing to download"),
+    "standard": Profile(
+        "sam2",
+        "pixelrefer-lite",
+        "minilm",
+        "one GPU; SAM 2.1 small and PixelRefer-Lite-2B, pulled before",
+        "sam2.1-hiera-small",
+        "PixelRefer-Lite-2B",
+    ),
+    "large": Profile(
+        "sam2",
+        "pixelrefer-lite",
+        "minilm",
+        "one large GPU; SAM 2.1 large and PixelRefer-Lite-7B, pulled before",
+        "sam2.1-hiera-large",
+        "PixelRefer-Lite-7B",
+    ),
 }
 
 
@@ -51,6 +69,9 @@ class Settings(BaseModel):
     tracker: str = Field("", description="Tracker name, or package.module:factory. Empty: the profile's.")
     captioner: str = Field("", description="Captioner name, or package.module:factory. Empty: the profile's.")
     embedder: str = Field("", description="Text embedder name. Empty: the profile's.")
+    tracker_weights: str = Field("", description="Checkpoint of the tracker: folder or published name.")
+    captioner_weights: str = Field("", description="Checkpoint of the captioner: folder or published name.")
+    device: str = Field("", description="Where networks run, as in cuda:0. Empty: a GPU if there is one.")
     sample_fps: float = Field(6.0, gt=0, le=120, description="Frames looked at in a second of video.")
     frame_size_px: int = Field(
         768, ge=64, le=8192, description="Longest side of the frames that are tracked."
@@ -91,6 +112,14 @@ class Settings(BaseModel):
         return self.embedder or PROFILES[self.profile].embedder
 
     @property
+    def tracker_checkpoint(self) -> str:
+        return self.tracker_weights or PROFILES[self.profile].tracker_weights
+
+    @property
+    def captioner_checkpoint(self) -> str:
+        return self.captioner_weights or PROFILES[self.profile].captioner_weights
+
+    @property
     def index_location(self) -> str:
         return self.index_uri or str(self.home / "index")
 
@@ -106,6 +135,8 @@ class Settings(BaseModel):
             "tracker": self.tracker_name,
             "captioner": self.captioner_name,
             "embedder": self.embedder_name,
+            "tracker_weights": self.tracker_checkpoint,
+            "captioner_weights": self.captioner_checkpoint,
             "sample_fps": self.sample_fps,
             "frame_size_px": self.frame_size_px,
             "chunk_s": self.chunk_s,

@@ -8,6 +8,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from tubelet.settings import Settings
+
 
 class HashEmbedder:
     """The words of a text, hashed into the cells of a unit vector."""
@@ -24,4 +26,8 @@ class HashEmbedder:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-LIGHT_EMBEDDER = f"{__name__}:HashEmbedder"
+def make_embedder(settings: Settings) -> HashEmbedder:
+    return HashEmbedder()
+
+
+LIGHT_EMBEDDER = f"{__name__}:make_embedder"
