@@ -101,11 +101,11 @@ def _check_models(settings: Settings) -> Finding:
     from tubelet.orchestration.resources import make_captioner, make_embedder, make_tracker
 
     names = (
-        make_tracker(settings.tracker_name).name,
-        make_captioner(settings.captioner_name).name,
-        make_embedder(settings.embedder_name).name,
+        make_tracker(settings).name,
+        make_captioner(settings).name,
+        make_embedder(settings).name,
     )
-    make_embedder(settings.embedder_name).embed(["a red car"])
+    make_embedder(settings).embed(["a red car"])
     return Finding("Models", "works", ", ".join(names))
 
 
