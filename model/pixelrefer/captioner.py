@@ -7,7 +7,6 @@ What it gets never depends on the requests beside it.
 from __future__ import annotations
 
 import gc
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +38,7 @@ from tubelet.model.pixelrefer.prompts import (
     check_prompt,
 )
 from tubelet.model.pixelrefer.regions import Region
-from tubelet.model.pixelrefer.weights import load_checkpoint
+from tubelet.model.pixelrefer.weights import digest_weights, find_weight_files, load_checkpoint
 
 MAX_NUM_ROWS = 128
 NUM_QUEUED_A_ROW = 2
@@ -144,7 +143,7 @@ class PixelReferCaptioner:
         return cls(
             network,
             tokenizer,
-            name=f"{Path(name_or_folder).name}@{_digest_weights(network)}",
+            name=f"{Path(name_or_folder).name}@{digest_weights(find_weight_files(folder))}",
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
         )
@@ -362,15 +361,6 @@ class PixelReferCaptioner:
             limit = len(batch) // 2
             num_rows = max(1, min(num_rows, len(batch)) // 2)
         return results
-
-
-def _digest_weights(network: PixelRefer) -> str:
-    """A version for these weights, from two small tensors that every training moves."""
-    digest = hashlib.blake2b(digest_size=4)
-    weights = network.state_dict()
-    for name in ("region_encoder.feat_linear.2.bias", "decoder.norm.weight"):
-        digest.update(weights[name].float().cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

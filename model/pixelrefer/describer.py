@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
 
 import torch
 
 from tubelet.model.describing.base import DescribeRequest, Description, ObjectView
 from tubelet.model.pixelrefer.captioner import PixelReferCaptioner, RegionRequest, phrase_question
+from tubelet.model.pixelrefer.catalogue import find_checkpoint
 from tubelet.model.pixelrefer.prompts import DESCRIBE_VIDEO
 from tubelet.model.pixelrefer.regions import Region, RegionView
+from tubelet.model.pixelrefer.weights import (
+    digest_weights,
+    find_weight_files,
+    read_folder_config,
+    read_shapes,
+)
 
 
 class PixelReferDescriber:
@@ -41,25 +50,35 @@ class PixelReferDescriber:
         ]
 
 
-def make_lite_2b() -> PixelReferDescriber:
-    """PixelRefer-Lite-2B as pulled before, on a GPU in bfloat16 where there is one, else in float32."""
-    return load_describer("PixelRefer-Lite-2B")
+class LazyDescriber:
+    """A describer by checkpoint that reads the weights when the first object is described.
 
+    What every row says of it, name and vector length, is read from the checkpoint's headers at once, so a
+    checkpoint that is missing or of an unknown kind fails here. Threads may share an instance.
+    """
 
-def make_lite_7b() -> PixelReferDescriber:
-    """PixelRefer-Lite-7B as pulled before, on a GPU in bfloat16 where there is one, else in float32."""
-    return load_describer("PixelRefer-Lite-7B")
+    answers_questions = True
 
+    def __init__(self, checkpoint: str | Path, *, device: str = "") -> None:
+        """`checkpoint` is a folder or a model pulled before; `device` is torch's name, empty for a GPU if
+        there is one. A GPU computes in bfloat16, the CPU in float32."""
+        self._checkpoint = checkpoint
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._describer: PixelReferDescriber | None = None
+        self._busy = Lock()
+        folder = find_checkpoint(checkpoint)
+        files = find_weight_files(folder)
+        self.object_dimensions = read_folder_config(folder, read_shapes(files)).width
+        self.name = f"{Path(checkpoint).name}@{digest_weights(files)}"
 
-def load_describer(name_or_folder: str) -> PixelReferDescriber:
-    """Any checkpoint, by name or folder, on a GPU in bfloat16 where there is one, else in float32."""
-    has_gpu = torch.cuda.is_available()
-    captioner = PixelReferCaptioner.load(
-        name_or_folder,
-        device="cuda" if has_gpu else "cpu",
-        dtype=torch.bfloat16 if has_gpu else torch.float32,
-    )
-    return PixelReferDescriber(captioner)
+    def describe(self, requests: Sequence[DescribeRequest]) -> list[Description]:
+        """As `PixelReferDescriber.describe`, after loading the weights where that is still to be done."""
+        with self._busy:
+            if self._describer is None:
+                dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
+                captioner = PixelReferCaptioner.load(self._checkpoint, device=self._device, dtype=dtype)
+                self._describer = PixelReferDescriber(captioner)
+            return self._describer.describe(requests)
 
 
 def _convert(request: DescribeRequest) -> RegionRequest:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
+from tests.model.pixelrefer.checkpoint_factory import make_folder, make_weights, write_folder
 from tests.model.pixelrefer.region_factory import make_captioner, make_frame, make_mask
 from tubelet.errors import InputError, ModelError
 from tubelet.model.describing.base import Captioner, DescribeRequest, ObjectView
-from tubelet.model.pixelrefer.captioner import RegionRequest
-from tubelet.model.pixelrefer.describer import PixelReferDescriber, make_lite_2b
+from tubelet.model.pixelrefer.captioner import PixelReferCaptioner, RegionRequest
+from tubelet.model.pixelrefer.debug import DEBUG_CONFIG, make_debug_network
+from tubelet.model.pixelrefer.describer import LazyDescriber, PixelReferDescriber
 from tubelet.records import Attributes, Box, Motion
 
 CAPTIONER = make_captioner()
 DESCRIBER: Captioner = PixelReferDescriber(CAPTIONER)
 
+CONFIG = dataclasses.replace(DEBUG_CONFIG, vocab_size=320)
 FRAME = make_frame(0, 300, 400)
 MASK = make_mask(100, 150, 140, 200, 300, 400)
 ATTRIBUTES = Attributes(colours=(), colour_shares=(), size="small")
@@ -63,6 +67,26 @@ def test_a_request_without_views_is_refused() -> None:
         DESCRIBER.describe([DescribeRequest((), ATTRIBUTES, STILL)])
 
 
-def test_the_published_model_says_how_to_get_it() -> None:
+def test_a_lazy_describer_knows_itself_before_it_reads_the_weights(tmp_path: Path) -> None:
+    folder, network = make_folder(tmp_path / "small-lite", CONFIG, num_shards=2)
+    lazy: Captioner = LazyDescriber(folder, device="cpu")
+    loaded = PixelReferCaptioner.load(folder)
+    assert lazy.name == loaded.name
+    assert lazy.name.startswith("small-lite@")
+    assert lazy.object_dimensions == loaded.num_dimensions == network.config.width
+    direct = PixelReferDescriber(loaded)
+    assert lazy.describe([_request(VIEW)]) == direct.describe([_request(VIEW)])
+
+
+def test_other_weights_have_another_version(tmp_path: Path) -> None:
+    names = set()
+    for seed in (0, 1):
+        weights = make_weights(make_debug_network(config=CONFIG))
+        weights["model.norm.weight"] += seed
+        names.add(LazyDescriber(write_folder(tmp_path / str(seed) / "lite", CONFIG, weights)).name)
+    assert len(names) == 2
+
+
+def test_a_checkpoint_that_is_not_here_fails_at_once_and_says_how_to_get_it() -> None:
     with pytest.raises(ModelError, match="tubelet models pull PixelRefer-Lite-2B"):
-        make_lite_2b()
+        LazyDescriber("PixelRefer-Lite-2B")
