@@ -81,6 +81,11 @@ class LazyDescriber:
             return self._describer.describe(requests)
 
 
+def load_describer(checkpoint: str | Path, *, device: str = "") -> LazyDescriber:
+    """What the registry calls: a describer by checkpoint, see `LazyDescriber`."""
+    return LazyDescriber(checkpoint, device=device)
+
+
 def _convert(request: DescribeRequest) -> RegionRequest:
     region = Region(tuple(_convert_view(view) for view in request.views))
     if request.question is None:
