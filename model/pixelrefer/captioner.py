@@ -118,6 +118,9 @@ class PixelReferCaptioner:
     ) -> None:
         """`name` is `name@version`; stored object tokens are tied to it. `batch_size` limits the answers that
         grow at once; without it, free memory does."""
+        for limit, value in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size)):
+            if value is not None and value < 1:
+                raise InputError(f"{limit} is {value}", expected="at least 1", do="raise it")
         self._network = network
         self._tokenizer = tokenizer
         self._batch_size = batch_size

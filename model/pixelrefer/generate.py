@@ -24,7 +24,7 @@ MAX_PREFILL_POSITIONS = 16_384
 """Positions of one prefill pass; it bounds the decoder's activations."""
 
 MIN_SHARED_WORDS = 4
-"""Shorter common beginnings cost more to copy than to decode again."""
+"""Common beginnings shorter than this are decoded with each prompt."""
 
 MAX_KEPT_PREFIXES = 8
 
@@ -65,6 +65,8 @@ class Decoder:
 
         Raises InputError for a prompt that leaves no room for `max_new_tokens` more.
         """
+        assert max_new_tokens >= 1, "an answer has a token"
+        assert num_rows >= 1, "a prompt needs a row"
         longest = self._check_lengths(prompts, max_new_tokens)
         waiting = deque(sorted(range(len(prompts)), key=lambda index: len(prompts[index].token_ids)))
         num_rows = min(num_rows, len(prompts))
@@ -72,7 +74,7 @@ class Decoder:
         growing: list[_Growing] = []
         while waiting or growing:
             num_free = num_rows - len(growing)
-            # A prefill of one prompt costs about a whole step, so rows are refilled a quarter at a time.
+            # Growing waits while others are prefilled, so rows are refilled a quarter at a time, not one by one.
             if waiting and (not growing or 4 * num_free >= num_rows):
                 group = _take_group(waiting, prompts, num_free)
                 logits_BV = self._prefill(cache, len(growing), [prompts[index] for index in group])

@@ -46,6 +46,12 @@ def test_order_and_batch_size_change_nothing() -> None:
     assert [answer.token_ids for answer in make_captioner(batch_size=3).describe(requests)] == answers
 
 
+@pytest.mark.parametrize("limits", [{"max_new_tokens": 0}, {"batch_size": 0}])
+def test_limits_below_one_are_refused(limits: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="at least 1"):
+        make_captioner(**limits)
+
+
 def test_no_requests_give_no_answers() -> None:
     assert CAPTIONER.describe([]) == []
 
