@@ -74,7 +74,7 @@ class Decoder:
         growing: list[_Growing] = []
         while waiting or growing:
             num_free = num_rows - len(growing)
-            # Growing waits while others are prefilled, so rows are refilled a quarter at a time, not one by one.
+            # Growing waits while others are prefilled, so rows are refilled a quarter at a time.
             if waiting and (not growing or 4 * num_free >= num_rows):
                 group = _take_group(waiting, prompts, num_free)
                 logits_BV = self._prefill(cache, len(growing), [prompts[index] for index in group])
