@@ -139,7 +139,7 @@ def plan_shape(config: Sam2VideoConfig, *, mask_prompts: Literal["transformers",
 
 
 class TransformersNetwork:
-    """`Sam2VideoModel`, called part by part so that objects share a pass.
+    """`Sam2VideoModel`, called part by part so that objects share a pass. Move the model before, not after.
 
     Its own `forward` loops over the objects; everything it computes is done here or in the engine, and
     `tests/model/tracking/sam2/test_engine.py` holds the two together.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -117,17 +118,25 @@ def make_tracker(
     checkpoint: str | Path,
     *,
     device: str = "",
+    backend: Literal["transformers", "meta"] = "transformers",
     settings: TrackerSettings | None = None,
     detector: Detector | None = None,
 ) -> Sam2Tracker:
     """The tracker with the weights of a checkpoint, a folder or a name as in `load_network`.
 
-    Without `device`, the first GPU if there is one. Weights are bfloat16 on a GPU, float32 on a processor.
+    Without `device`, the first GPU if there is one. Weights are bfloat16 on a GPU, float32 on a processor;
+    Meta's own code, which must be installed, always runs in float32.
     """
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     folder = find_folder(checkpoint)
-    dtype = torch.bfloat16 if chosen.type == "cuda" else torch.float32
-    network = load_network(folder, device=chosen, dtype=dtype)
+    network: Sam2Network
+    if backend == "meta":
+        from tubelet.model.tracking.sam2.meta_backend import load_meta_network
+
+        network = load_meta_network(folder, device=chosen)
+    else:
+        dtype = torch.bfloat16 if chosen.type == "cuda" else torch.float32
+        network = load_network(folder, device=chosen, dtype=dtype)
     return Sam2Tracker(network, name=name_checkpoint(folder), settings=settings, detector=detector)
 
 
