@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from tubelet.records import Rle
+from tubelet.records import Box, Rle
 
 Mask = NDArray[np.bool_]
 
@@ -30,6 +30,13 @@ def decode_mask(rle: Rle) -> Mask:
 def mask_area(rle: Rle) -> int:
     """Number of cells in the mask, without decoding it."""
     return int(coco.area({"size": [rle.height, rle.width], "counts": rle.counts}))
+
+
+def mask_box(rle: Rle) -> Box:
+    """The box around the mask, in cells of its grid; empty for an empty mask."""
+    packed = {"size": [rle.height, rle.width], "counts": rle.counts}
+    left, top, width, height = coco.toBbox(packed).tolist()
+    return Box(left, top, left + width, top + height)
 
 
 def mask_iou(first: Rle, second: Rle) -> float:

@@ -10,12 +10,9 @@ from PIL import UnidentifiedImageError
 
 from tubelet.errors import InputError
 from tubelet.model.masks import encode_mask
-from tubelet.model.tracking.measures import Region
 from tubelet.records import Box, Rle
 
 IGNORED = 255  # in DAVIS masks of several objects, a pixel that nobody judges
-
-FrameRegions = dict[int, Region]
 
 
 def read_mask_folder(folder: Path) -> list[dict[int, Rle]]:

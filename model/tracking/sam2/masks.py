@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from pycocotools import mask as coco
 from torch import Tensor
 
 from tubelet.model.masks import encode_mask
-from tubelet.records import Box, Rle
+from tubelet.records import Rle
 
 _NUM_ENLARGED_AT_ONCE = 8
 
@@ -65,14 +64,6 @@ def enlarge(logits_Bhw: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(
         logits_Bhw[:, None].float(), size=(height, width), mode="bilinear", align_corners=False
     )[:, 0]
-
-
-def box_of(mask: Rle) -> Box:
-    """The box around a mask, in cells of its grid; empty for an empty mask."""
-    left, top, width, height = coco.toBbox(
-        {"size": [mask.height, mask.width], "counts": mask.counts}
-    ).tolist()
-    return Box(left, top, left + width, top + height)
 
 
 def concatenate(parts: list[FrameMasks]) -> FrameMasks:

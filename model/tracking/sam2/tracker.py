@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tubelet.errors import SettingsError, VideoFormatError
 from tubelet.model.frame import Frame
+from tubelet.model.masks import mask_box
 from tubelet.model.tracking.base import TrackedFrame, TrackedObject, Tracker
 from tubelet.model.tracking.motion import MotionTracker
 from tubelet.model.tracking.sam2.candidates import (
@@ -27,7 +28,7 @@ from tubelet.model.tracking.sam2.candidates import (
 from tubelet.model.tracking.sam2.detector import Detector
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings, discover
 from tubelet.model.tracking.sam2.engine import Sam2Session
-from tubelet.model.tracking.sam2.masks import FrameMasks, box_of, measure_iou
+from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.network import Sam2Network
 from tubelet.model.tracking.sam2.weights import find_folder, load_network, name_checkpoint
 from tubelet.model.tracking.shots import split_shots
@@ -250,7 +251,7 @@ def _observe(seen: FrameMasks, frame: Frame, settings: TrackerSettings) -> list[
     return [
         TrackedObject(number, Observation(frame.time_s, box, score, mask))
         for number, mask, score in zip(seen.numbers, masks, seen.scores(), strict=True)
-        if (box := box_of(mask)).area > 0
+        if (box := mask_box(mask)).area > 0
     ]
 
 

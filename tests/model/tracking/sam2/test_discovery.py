@@ -13,7 +13,7 @@ from tests.model.tracking.sam2.colour_network import ColourNetwork
 from tests.model.tracking.sam2.factories import make_model
 from tests.model.tracking.sam2.plain_film import BLUE, GREEN, RED, film_plainly
 from tubelet.errors import SettingsError
-from tubelet.model.masks import decode_mask
+from tubelet.model.masks import decode_mask, mask_box
 from tubelet.model.tracking.sam2.discovery import (
     DiscoverySettings,
     discover,
@@ -23,7 +23,7 @@ from tubelet.model.tracking.sam2.discovery import (
     suppress_duplicates,
 )
 from tubelet.model.tracking.sam2.engine import Sam2Session
-from tubelet.model.tracking.sam2.masks import FrameMasks, box_of, measure_iou
+from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.network import TransformersNetwork
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -144,9 +144,9 @@ def test_random_weights_keep_the_rules() -> None:
 def test_boxes_are_taken_from_masks() -> None:
     seen = FrameMasks((5,), torch.where(rectangles((3, 4, 10, 20)), 1.0, -1.0), torch.ones(1), torch.ones(1))
     (mask,) = seen.encode(32, 32)
-    assert box_of(mask) == (3, 4, 10, 20)
+    assert mask_box(mask) == (3, 4, 10, 20)
     (empty,) = FrameMasks((5,), -torch.ones(1, 32, 32), torch.ones(1), torch.ones(1)).encode(32, 32)
-    assert box_of(empty).area == 0
+    assert mask_box(empty).area == 0
 
 
 @pytest.mark.parametrize(
