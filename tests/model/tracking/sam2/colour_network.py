@@ -22,6 +22,7 @@ class ColourNetwork:
     def __init__(self, image_px: int = 256) -> None:
         self.device, self.dtype = torch.device("cpu"), torch.float32
         self.num_images = 0
+        self._regions: list[tuple[Tensor, Tensor]] = []  # of the current image, with their logits
         self._side = image_px // 16
         self.shape = NetworkShape(
             image_px=image_px,
@@ -43,6 +44,7 @@ class ColourNetwork:
 
     def encode_image(self, pixels_13SS: Tensor) -> ImageFeatures:
         self.num_images += 1
+        self._regions = []
         fine = pixels_13SS[:, :, 2::4, 2::4]
         blank = torch.zeros(1, NUM_CHANNELS, self._side, self._side)
         return ImageFeatures(fine, pixels_13SS, blank, blank)
@@ -109,7 +111,12 @@ class ColourNetwork:
     def _cut_out(self, fine_3hw: Tensor, place_2: Tensor) -> Tensor:
         """The connected region of the colour at a place (x, y) of the mask grid."""
         column, row = (int(at) for at in place_2)
+        for region_hw, logits_hw in self._regions:
+            if region_hw[row, column]:
+                return logits_hw
         logits_hw = self._find(fine_3hw, fine_3hw[:, row, column], torch.ones(()))
         regions, _ = ndimage.label((logits_hw > 0).numpy())
         region_hw = torch.from_numpy(regions == regions[row, column])
-        return torch.where(region_hw, logits_hw, -20.0)
+        logits_hw = torch.where(region_hw, logits_hw, -20.0)
+        self._regions.append((region_hw, logits_hw))
+        return logits_hw
