@@ -35,7 +35,7 @@ class DiscoverySettings:
     min_area_share: float = 0.0006
     max_area_share: float = 0.4
     background_sides: int = 3
-    num_points_at_once: int = 64
+    num_points_at_once: int = 32
     max_num_masks: int = 256
 
     def __post_init__(self) -> None:
