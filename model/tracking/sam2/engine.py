@@ -160,10 +160,14 @@ class Sam2Session:
 
     def _encode_image(self, image: Image) -> ImageFeatures:
         network = self._network
-        pixels_3HW = torch.from_numpy(np.ascontiguousarray(image)).to(network.device).permute(2, 0, 1) / 255
+        pixels_HW3 = torch.tensor(np.ascontiguousarray(image), device=network.device)
         side = network.shape.image_px
         pixels_13SS = F.interpolate(
-            pixels_3HW[None], size=(side, side), mode="bilinear", align_corners=False, antialias=True
+            pixels_HW3.permute(2, 0, 1)[None] / 255,
+            size=(side, side),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
         )
         mean, std = (pixels_13SS.new_tensor(c)[:, None, None] for c in (IMAGE_MEAN, IMAGE_STD))
         features = network.encode_image(((pixels_13SS - mean) / std).to(network.dtype))
@@ -232,8 +236,8 @@ class Sam2Session:
         masks_B1HW = torch.from_numpy(np.stack([prompt.mask for prompt in prompts]))[:, None]
         masks_B1SS = _resize(masks_B1HW.to(network.device).float(), side)
         # A thing of a pixel or two would vanish on a coarser grid: keep the cells that it touches most.
-        masks_B1SS = torch.maximum(masks_B1SS >= 0.5, masks_B1SS >= masks_B1SS.amax((2, 3), keepdim=True))
-        masks_B1SS = masks_B1SS.to(network.dtype)
+        is_most_B1SS = masks_B1SS >= masks_B1SS.amax((2, 3), keepdim=True)
+        masks_B1SS = ((masks_B1SS >= 0.5) | is_most_B1SS).to(network.dtype)
         points_B12, labels_B1 = self._no_points(len(prompts))
         coarse_BCHW = self.features.coarse_1CHW.expand(len(prompts), -1, -1, -1)
         as_meta = network.shape.mask_prompts == "meta"
