@@ -190,9 +190,8 @@ def watch_memory(minutes: int, rate: float) -> None:
         if minute in (1, 2, 5) or minute % 10 == 0 or minute == minutes
     ]
     print_table(
-        f"Resident memory, MiB, {minutes} min at {rate:g} frames/s, {len(seen)} objects came and went,"
-        f" {time.monotonic() - started:.0f} s",
-        ["minute", "mean"],
+        f"{minutes} min at {rate:g} frames/s, {len(seen)} objects, {time.monotonic() - started:.0f} s",
+        ["minute of the video", "mean resident memory, MiB"],
         rows,
     )
 
