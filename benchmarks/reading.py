@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tubelet.records import Source, Video
-from tubelet.workers.frames import Frames
+from tubelet.workers.frames import DECODERS, Frames
 from tubelet.workers.probe import probe_video
 
 SAMPLE_FPS = 6
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60, help="length of the video that is made")
     parser.add_argument("--rounds", type=int, default=5, help="how often each side runs")
     parser.add_argument("--keyint", type=int, default=250, help="most frames from a key frame to the next")
+    parser.add_argument("--decoder", choices=DECODERS, default=DECODERS[0], help="who decodes for Frames")
     parser.add_argument("--video", type=Path, help="read this file instead")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tubelet-bench-") as folder:
@@ -42,7 +43,7 @@ def main() -> None:
         video = probe_video(path, Source(str(path), "blake2b:0", path.stat().st_size), timeout_s=60)
         sides: dict[str, Callable[[], int]] = {
             "ffmpeg": lambda: read_with_ffmpeg(path),
-            "Frames": lambda: read_with_frames(path, video),
+            "Frames": lambda: read_with_frames(path, video, arguments.decoder),
         }
         times_s: dict[str, list[float]] = {name: [] for name in sides}
         counts: dict[str, int] = {}
@@ -68,9 +69,15 @@ def read_with_ffmpeg(path: Path) -> int:
     return 0
 
 
-def read_with_frames(path: Path, video: Video) -> int:
+def read_with_frames(path: Path, video: Video, decoder: str) -> int:
     with Frames(
-        path, video, sample_fps=SAMPLE_FPS, frame_size_px=SIZE_PX, timeout_s=60, num_threads=NUM_THREADS
+        path,
+        video,
+        sample_fps=SAMPLE_FPS,
+        frame_size_px=SIZE_PX,
+        timeout_s=60,
+        num_threads=NUM_THREADS,
+        decoder=decoder,
     ) as frames:
         return sum(1 for _ in frames.read(0, video.duration_s))
 

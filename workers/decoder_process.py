@@ -141,6 +141,7 @@ class DecoderService:
             samples=self._samples,
             num_threads=self._num_threads,
             batch_size=batch_size,
+            use_decord=command["decoder"] == "decord2",
         )
         self._memory = mmap.mmap(command["memory_fd"], 0)
         self._slots = np.frombuffer(self._memory, dtype=np.uint8).reshape(

@@ -1,10 +1,12 @@
-"""From positions in a video to pictures, by decord2 where it is right and by PyAV where it is not.
+"""From positions in a video to pictures, by PyAV or, where it is asked for and right, by decord2.
 
-decord2 finds a frame by counting, and stops for good at data that it cannot parse. That is right and fast
-for an undamaged MP4, Matroska or FLV file with closed groups of pictures; measured, it gives other frames
-than asked for in MPEG-TS, MPEG-PS, AVI, ASF and open-group HEVC files. PyAV gives every picture its own
-timestamp, so it reads those, and every group of pictures in which decoding reports an error. Both scale and
-convert with the same filters, so a picture is the same, bit for bit, whoever made it.
+PyAV gives every picture its own timestamp, is told which demuxer to use, and leaves out pictures that nobody
+needs. decord2 finds a frame by counting, and stops for good at data that it cannot parse. That is right for
+an undamaged MP4, Matroska or FLV file with closed groups of pictures; in MPEG-TS, MPEG-PS, AVI, ASF and
+open-group HEVC files it was measured to give other frames than asked for. It also reads ahead, and loses that
+at each key frame: it takes half as much processor time again, and twice the memory on long files. So it reads
+only what it reads rightly, and PyAV the rest, above all each group of pictures in which an error is reported.
+Both scale and convert with the same filters: a picture is the same, bit for bit, whoever made it.
 """
 
 from __future__ import annotations
@@ -37,7 +39,6 @@ Picture = tuple[int, NDArray[np.uint8]]
 
 _TURNS = {0: (), 90: ("1",), 180: ("1", "1"), 270: ("2",)}
 _MIN_DECORD_WIDTH = 256  # Under 128 px decord2 may take a padded row for a whole one.
-_MIN_DECORD_GROUP_FRAMES = 48  # It reads ahead, and loses that at each key frame: slower in short groups.
 _HARMLESS = (
     b"mmco: unref short failure",  # Said after every start at an open group of pictures.
     b"deprecated pixel format used",  # Said of every full-range JPEG-style video.
@@ -232,6 +233,7 @@ class PictureReader:
         samples: NDArray[np.int64],
         num_threads: int,
         batch_size: int,
+        use_decord: bool,
     ) -> None:
         self.index = index
         self.damage: dict[int, int] = {}
@@ -242,13 +244,7 @@ class PictureReader:
         self._exact = PyAvReader(path, container_name, index, num_threads=num_threads)
         self._graphs: dict[tuple[int, int, str], Graph] = {}
         self._fast: Any = None
-        group_frames = len(index.stamps) / max(1, len(index.key_stamps))
-        if (
-            index.plain
-            and width >= _MIN_DECORD_WIDTH
-            and group_frames >= _MIN_DECORD_GROUP_FRAMES
-            and not _holds_text_format(path)
-        ):
+        if use_decord and index.plain and width >= _MIN_DECORD_WIDTH and not _holds_text_format(path):
             self._fast = self._open_decord(num_threads)
 
     @property

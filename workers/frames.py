@@ -13,12 +13,16 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from tubelet.errors import UnknownNameError
 from tubelet.model.frame import Frame
 from tubelet.records import Video
 from tubelet.workers.container import sniff_container
 from tubelet.workers.decoder_client import DecoderProcess, Json
 from tubelet.workers.decoder_process import NUM_SLOTS
 from tubelet.workers.sampling import fit_size
+
+DECODERS = ("pyav", "decord2")
+"""Who decodes. Both give the same pictures; the reasons for the default are in `decoders`."""
 
 
 class Frames:
@@ -43,7 +47,10 @@ class Frames:
         timeout_s: float,
         batch_size: int = 16,
         num_threads: int = 2,
+        decoder: str = "pyav",
     ) -> None:
+        if decoder not in DECODERS:
+            raise UnknownNameError("decoder", decoder, DECODERS)
         self._video = video
         self._requests = itertools.count()
         self._warnings: tuple[str, ...] = ()
@@ -66,6 +73,7 @@ class Frames:
                     "sample_fps": sample_fps,
                     "nominal_frame_rate": video.nominal_frame_rate,
                     "batch_size": batch_size,
+                    "decoder": decoder,
                     "memory_fd": self._decoder.memory_fd,
                 }
             )

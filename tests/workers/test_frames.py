@@ -20,11 +20,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tubelet.errors import DecodeTimeoutError, VideoTruncatedError
+from tubelet.errors import DecodeTimeoutError, UnknownNameError, VideoTruncatedError
 from tubelet.model.frame import Frame
 from tubelet.records import Video
 from tubelet.workers.decoders import PictureReader, open_stream
-from tubelet.workers.frames import Frames
+from tubelet.workers.frames import DECODERS, Frames
 from tubelet.workers.packet_index import index_packets
 
 Probe = Callable[[Path], Video]
@@ -71,10 +71,22 @@ LONG_GROUPS = {
 
 @contextmanager
 def open_frames(
-    path: Path, video: Video, *, sample_fps: float = 100.0, frame_size_px: int = 512, timeout_s: float = 30.0
+    path: Path,
+    video: Video,
+    *,
+    sample_fps: float = 100.0,
+    frame_size_px: int = 512,
+    timeout_s: float = 30.0,
+    decoder: str = "pyav",
 ) -> Iterator[Frames]:
     with Frames(
-        path, video, sample_fps=sample_fps, frame_size_px=frame_size_px, timeout_s=timeout_s, batch_size=5
+        path,
+        video,
+        sample_fps=sample_fps,
+        frame_size_px=frame_size_px,
+        timeout_s=timeout_s,
+        batch_size=5,
+        decoder=decoder,
     ) as frames:
         yield frames
 
@@ -109,13 +121,14 @@ def test_samples_of_every_codec(videos: Any, probe: Probe, read_number: ReadNumb
 
 @pytest.mark.parametrize("name", LONG_GROUPS)
 @pytest.mark.parametrize("sample_fps", [7, 100])
-def test_decord_gives_the_frames_that_were_asked_for(
-    videos: Any, probe: Probe, read_number: ReadNumber, name: str, sample_fps: float
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_both_decoders_give_the_frames_that_were_asked_for(
+    videos: Any, probe: Probe, read_number: ReadNumber, name: str, sample_fps: float, decoder: str
 ) -> None:
     path = videos.make_numbered(f"long-{name}", num_frames=160, codec=LONG_GROUPS[name], **WIDE)
     video = probe(path)
     every = [int(k / 7 * 30 + 0.031) for k in range(38)] if sample_fps == 7 else list(range(160))
-    with open_frames(path, video, sample_fps=sample_fps) as frames:
+    with open_frames(path, video, sample_fps=sample_fps, decoder=decoder) as frames:
         assert number(list(frames.read(0, video.duration_s)), read_number) == every
         for start_s, end_s in ((1.9, 2.2), (4.1, 6.0), (0.0, 1.0)):
             part = [n for n in every if start_s <= n / 30 < end_s]
@@ -123,7 +136,7 @@ def test_decord_gives_the_frames_that_were_asked_for(
         assert frames.warnings == ()
 
 
-def test_both_decoders_give_the_same_pixels(videos: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_decoders_give_the_same_pixels(videos: Any) -> None:
     path = videos.make(
         "both.mp4",
         *("-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30:duration=4"),
@@ -133,14 +146,14 @@ def test_both_decoders_give_the_same_pixels(videos: Any, monkeypatch: pytest.Mon
     index = index_packets(container, stream, "mov", str(path))
     container.close()
     pictures = []
-    for min_width in (256, 10_000):
-        monkeypatch.setattr("tubelet.workers.decoders._MIN_DECORD_WIDTH", min_width)
+    for use_decord in (True, False):
         reader = PictureReader(
             *(path, "mov", index),
             **{"width": 512, "height": 288, "rotation_deg": 0, "num_threads": 1, "batch_size": 4},
             samples=np.arange(120),
+            use_decord=use_decord,
         )
-        assert reader.uses_decord == (min_width == 256)
+        assert reader.uses_decord == use_decord
         reader._messages.take = lambda: 0  # Standard error is pytest's here.
         pictures.append(np.stack([image for _, image in reader.read(range(0, 120, 9))]))
 
@@ -171,18 +184,18 @@ def test_times_of_a_variable_rate_are_true(videos: Any, probe: Probe, read_numbe
 
 
 @pytest.mark.parametrize("rotation_deg", [90, 180, 270])
-@pytest.mark.parametrize("size", [{}, {**WIDE, "height": 480}], ids=["PyAV", "decord2"])
+@pytest.mark.parametrize("decoder", DECODERS)
 def test_turned_videos_come_out_upright(
-    videos: Any, probe: Probe, read_number: ReadNumber, rotation_deg: int, size: dict[str, int]
+    videos: Any, probe: Probe, read_number: ReadNumber, rotation_deg: int, decoder: str
 ) -> None:
     codec = ("-c:v", "libx264", "-preset", "veryfast", "-g", "60", "-sc_threshold", "0")
-    name = f"turned{rotation_deg}-{len(size)}.mp4"
-    path = videos.make_numbered(name, rotation_deg=rotation_deg, codec=codec, **size)
-    with open_frames(path, probe(path)) as frames:
+    name = f"turned{rotation_deg}-large.mp4"
+    path = videos.make_numbered(name, rotation_deg=rotation_deg, codec=codec, width=480, height=288)
+    with open_frames(path, probe(path), decoder=decoder) as frames:
         read = list(frames.read(0, 2))
 
     assert number(read, read_number) == list(range(60))
-    assert read[0].image.shape == (size.get("height", 96), size.get("width", 160), 3)
+    assert read[0].image.shape == (288, 480, 3)
 
 
 def test_pictures_are_small_upright_rgb(videos: Any, probe: Probe) -> None:
@@ -206,6 +219,15 @@ def test_odd_sizes(videos: Any, probe: Probe, width: int, height: int) -> None:
 
     assert len(read) == 5
     assert max(read[0].image.shape[:2]) == min(512, max(width, height))
+
+
+def test_an_unknown_decoder(videos: Any, probe: Probe) -> None:
+    path = videos.make_numbered("plain.mp4")
+    with (
+        pytest.raises(UnknownNameError, match="one of: decord2, pyav"),
+        open_frames(path, probe(path), decoder="x"),
+    ):
+        pass
 
 
 def test_one_frame(videos: Any, probe: Probe, read_number: ReadNumber) -> None:
@@ -233,21 +255,22 @@ def noisy(videos: Any) -> Path:
     """A video with much data a frame, so that damage hits pictures and not the container."""
     path: Path = videos.make(
         "noisy.mp4",
-        *("-f", "lavfi", "-i", "testsrc2=size=320x192:rate=30:duration=6,noise=alls=20:allf=t"),
+        *("-f", "lavfi", "-i", "testsrc2=size=480x288:rate=30:duration=6,noise=alls=20:allf=t"),
         *("-c:v", "libx264", "-preset", "veryfast", "-g", "30", "-sc_threshold", "0"),
     )
     return path
 
 
+@pytest.mark.parametrize("decoder", DECODERS)
 def test_damage_in_the_middle_is_found_and_the_rest_is_right(
-    noisy: Path, probe: Probe, tmp_path: Path
+    noisy: Path, probe: Probe, tmp_path: Path, decoder: str
 ) -> None:
     broken = damage(noisy, tmp_path / "broken.mp4", 0.45, 0.55)
     video = probe(noisy)
     with open_frames(noisy, video, sample_fps=6) as frames:
         whole = {frame.time_s: frame.image for frame in frames.read(0, video.duration_s)}
         assert frames.warnings == ()
-    with open_frames(broken, probe(broken), sample_fps=6) as frames:
+    with open_frames(broken, probe(broken), sample_fps=6, decoder=decoder) as frames:
         read = list(frames.read(0, video.duration_s))
         [first, second] = frames.warnings
 
@@ -259,7 +282,10 @@ def test_damage_in_the_middle_is_found_and_the_rest_is_right(
             assert np.array_equal(frame.image, whole[frame.time_s])
 
 
-def test_damage_is_told_the_same_however_it_is_chunked(noisy: Path, probe: Probe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_damage_is_told_the_same_however_it_is_chunked(
+    noisy: Path, probe: Probe, tmp_path: Path, decoder: str
+) -> None:
     broken = damage(noisy, tmp_path / "broken.mp4", 0.3, 0.7)
     video = probe(broken)
     told, pictures = set(), []
@@ -373,7 +399,7 @@ PARENT = """
 import sys
 from pathlib import Path
 from tubelet.records import Source
-from tubelet.workers.frames import Frames
+from tubelet.workers.frames import DECODERS, Frames
 from tubelet.workers.probe import probe_video
 path = Path(sys.argv[1])
 video = probe_video(path, Source(str(path), "blake2b:0", 1), timeout_s=30)
