@@ -38,11 +38,21 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 
 def make_video(path: Path, *, seconds: int, width: int = 1920, height: int = 1080, rate: int = 30) -> Path:
-    """Write H.264 with moving detail and noise: ten seconds encoded, then repeated without encoding again."""
+    """Write H.264 as of a fixed camera: noise, and two boxes that cross a detailed background.
+
+    Twelve seconds are encoded, then repeated without encoding again.
+    """
     loop = path.with_suffix(".loop.mp4")
+    size = f"{width}x{height}"
     _run_ffmpeg(
-        "-f", "lavfi", "-i", f"testsrc2=size={width}x{height}:rate={rate}:duration={min(seconds, 10)}",
-        "-vf", "noise=alls=6:allf=t", "-c:v", "libx264", "-preset", "veryfast", "-g", str(2 * rate),
+        "-f", "lavfi", "-i", f"mandelbrot=size={size}:rate={rate}:end_scale=0.3",
+        "-f", "lavfi", "-i", f"color=red:size={width // 10}x{height // 12}:rate={rate}",
+        "-f", "lavfi", "-i", f"color=blue:size={width // 12}x{height // 10}:rate={rate}",
+        "-filter_complex",
+        f"[0]trim=end_frame=1,loop=-1:1,setpts=N/{rate}/TB,format=gray,eq=contrast=0.5[still];"
+        f"[still][1]overlay=x='mod(t*W/8,W+w)-w':y=H/3[one];[one][2]overlay=x='W-mod(t*W/6,W+w)':y=H/2,"
+        "noise=alls=6:allf=t",
+        "-t", str(min(seconds, 12)), "-c:v", "libx264", "-preset", "veryfast", "-g", str(2 * rate),
         "-pix_fmt", "yuv420p", str(loop),
     )  # fmt: skip
     _run_ffmpeg("-stream_loop", "-1", "-i", str(loop), "-t", str(seconds), "-c", "copy", str(path))

@@ -1,4 +1,4 @@
-"""From what a person marks on a frame, a box or a mask picture, to the mask that the model takes."""
+"""What a person marks on a frame: a box in words, or a mask as a picture."""
 
 from __future__ import annotations
 
@@ -23,21 +23,6 @@ def parse_box(text: str) -> Box:
     if not (np.isfinite([x0, y0, x1, y1]).all() and x0 < x1 and y0 < y1):
         raise InputError(f"The box is {text!r}", expected="x0 < x1 and y0 < y1", do="correct its corners")
     return Box(x0, y0, x1, y1)
-
-
-def mark_box(box: Box, height: int, width: int) -> Mask:
-    """The mask of all pixels that a box touches. Raises InputError for a box outside the frame."""
-    left, top = max(0, int(np.floor(box.x0))), max(0, int(np.floor(box.y0)))
-    right, bottom = min(width, int(np.ceil(box.x1))), min(height, int(np.ceil(box.y1)))
-    if left >= right or top >= bottom:
-        raise InputError(
-            f"The box {tuple(box)} lies outside the frame",
-            expected=f"a box that touches the {width} x {height} frame",
-            do="correct its corners",
-        )
-    mask = np.zeros((height, width), dtype=bool)
-    mask[top:bottom, left:right] = True
-    return mask
 
 
 def read_mask(path: Path, height: int, width: int) -> Mask:

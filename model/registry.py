@@ -91,7 +91,7 @@ def _make_attributes(settings: Settings) -> Captioner:
 def _make_pixelrefer(settings: Settings) -> Captioner:
     from tubelet.model.pixelrefer.describer import load_describer
 
-    return load_describer(_require(settings.captioner_checkpoint, "captioner"))
+    return load_describer(_require(settings.captioner_checkpoint, "captioner"), device=settings.device)
 
 
 @EMBEDDERS.register("minilm")

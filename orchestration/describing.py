@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tubelet.errors import InputError
 from tubelet.model.describing.attributes import measure_attributes
 from tubelet.model.describing.base import DescribeRequest
+from tubelet.model.frame import Frame
+from tubelet.model.marking import read_mask
+from tubelet.model.masks import encode_mask
 from tubelet.model.trajectory import measure_motion
 from tubelet.orchestration.resources import make_captioner
 from tubelet.records import Attributes, Box, Observation
@@ -34,9 +39,11 @@ class RegionAnswer:
 
 
 def describe_region(
-    address: str, box: Box, at_s: float, *, question: str | None, settings: Settings, folder: Path
+    address: str, region: Box | Path, at_s: float, *, question: str | None, settings: Settings, folder: Path
 ) -> RegionAnswer:
-    """Describe what is inside `box` (source pixels) at `at_s` seconds; copies of remote files go to `folder`.
+    """Describe what is inside a box, or under a mask picture, of the frame at `at_s` seconds.
+
+    Boxes and masks are in pixels of the upright source frame. Copies of remote files go to `folder`.
 
     Raises SourceError for a video that cannot be used, InputError for a time or box outside it, or for a
     question that the captioner does not take.
@@ -59,20 +66,36 @@ def describe_region(
             timeout_s=settings.decode_timeout_s,
         ) as frames:
             frame = next(iter(frames.read(at_s, video.duration_s)), None)
-    view = None if frame is None else cut_view(frame, Observation(frame.time_s, box, 1.0))
-    if frame is None or view is None:
+    observation = None if frame is None else _observe(frame, region)
+    view = None if frame is None or observation is None else cut_view(frame, observation)
+    if frame is None or observation is None or view is None:
         raise InputError(
-            f"The box {tuple(box)} shows nothing of the {video.width} x {video.height} frame at {at_s} s",
+            f"The region shows nothing of the {video.width} x {video.height} frame at {at_s} s",
             expected="a box that overlaps the frame",
-            do="correct --box or --at",
+            do="correct the box or the time",
         )
     decoded = decode_view(view, (video.width, video.height))
-    attributes = measure_attributes([decoded], mean_area_share=box.area / (video.width * video.height))
-    motion = measure_motion(
-        [Observation(frame.time_s, box, 1.0)], [], frame_width=video.width, frame_height=video.height
+    attributes = measure_attributes(
+        [decoded], mean_area_share=observation.box.area / (video.width * video.height)
     )
+    motion = measure_motion([observation], [], frame_width=video.width, frame_height=video.height)
     captioner = make_captioner(settings)
     description = captioner.describe([DescribeRequest((decoded,), attributes, motion, question)])[0]
     return RegionAnswer(
-        source.uri, frame.time_s, box, description.text, description.confidence, attributes, captioner.name
+        uri=source.uri,
+        time_s=frame.time_s,
+        box=observation.box,
+        text=description.text,
+        confidence=description.confidence,
+        attributes=attributes,
+        captioner=captioner.name,
     )
+
+
+def _observe(frame: Frame, region: Box | Path) -> Observation:
+    if isinstance(region, Box):
+        return Observation(frame.time_s, region, 1.0)
+    mask = read_mask(region, frame.source_height, frame.source_width)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    return Observation(frame.time_s, box, 1.0, encode_mask(mask))

@@ -42,7 +42,8 @@ def test_index_is_a_function_and_a_package() -> None:
 def test_importing_is_cheap() -> None:
     code = (
         "import sys, tubelet, tubelet.api.cli.app; "
-        "heavy = {'torch', 'lancedb', 'cv2', 'transformers', 'boto3'}; print(sorted(heavy & set(sys.modules)))"
+        "heavy = {'torch', 'lancedb', 'cv2', 'transformers', 'boto3'};"
+        " print(sorted(heavy & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert out.strip() == "[]"

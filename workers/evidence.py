@@ -56,7 +56,7 @@ class ViewCollector:
 def cut_view(
     frame: Frame, observation: Observation, *, quality: float = 0.0, scene: bytes = b""
 ) -> View | None:
-    """The padded crop of an object with its mask over it; None where the box holds no pixel of the frame."""
+    """The padded crop of an object with its mask over it; None where no pixel of it is inside the frame."""
     crop = _padded_crop(frame, observation.box)
     left, top, right, bottom = crop
     if right <= left or bottom <= top:
@@ -69,6 +69,8 @@ def cut_view(
     else:
         whole = _resize_mask(decode_mask(observation.mask), frame.image.shape[1], frame.image.shape[0])
         mask = _resize_mask(whole[top:bottom, left:right], width, height)
+    if not mask.any():
+        return None
     return View(
         time_s=frame.time_s,
         box=observation.box,

@@ -1,4 +1,4 @@
-"""The command line: `tubelet index | search | show | export | describe | info | doctor | demo | serve`."""
+"""The command line. `tubelet --help` lists the commands; each is a module here."""
 
 from __future__ import annotations
 

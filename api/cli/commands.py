@@ -1,5 +1,5 @@
 """Imports every command so that it registers itself."""
 
-from tubelet.api.cli import demo, describe, doctor, export, index, info, search, serve, show
+from tubelet.api.cli import demo, describe, doctor, export, index, info, models, search, serve, show
 
-__all__ = ["demo", "describe", "doctor", "export", "index", "info", "search", "serve", "show"]
+__all__ = ["demo", "describe", "doctor", "export", "index", "info", "models", "search", "serve", "show"]

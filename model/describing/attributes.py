@@ -60,7 +60,7 @@ class AttributesCaptioner:
             raise InputError(
                 f"The captioner {self.name} cannot answer the question {request.question!r}",
                 expected="no question: it only says what was measured",
-                do="choose a captioner that answers questions, such as pixelrefer",
+                do="choose a captioner that answers questions, such as pixelrefer-lite",
             )
         return Description(
             text=compose_sentence(request.attributes, request.motion),

@@ -54,11 +54,15 @@ def name_colours(image: Image, mask: Mask) -> tuple[tuple[str, ...], tuple[float
 
 
 def aggregate_colours(views: Sequence[tuple[Image, Mask]]) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """The names of one object seen in several pictures: shares are the median over the pictures."""
+    """The names of one object seen in several pictures: shares are the median over the pictures.
+
+    Where no name is in half of the pictures, as on something that changes colour, they are the mean.
+    """
     if not views:
         raise ValueError("no views; expected at least one")
-    shares = np.median([measure_shares(measure_cells(image, mask)) for image, mask in views], axis=0)
-    return pick_names(_normalise(shares))
+    measured = [measure_shares(measure_cells(image, mask)) for image, mask in views]
+    shares = np.median(measured, axis=0)
+    return pick_names(_normalise(shares if shares.any() else np.mean(measured, axis=0)))
 
 
 def pick_names(shares: Shares) -> tuple[tuple[str, ...], tuple[float, ...]]:

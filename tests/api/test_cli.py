@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 import cv2
+import numpy as np
 import pytest
 
 from tubelet.api.cli.app import run as run_command
@@ -160,6 +161,29 @@ def test_describe_a_box(home: Path, clip: Path) -> None:
     assert "question" in done.stderr
 
 
+def test_describe_a_mask(clip: Path, tmp_path: Path) -> None:
+    mask = np.zeros((360, 640), np.uint8)
+    mask[150:170, 200:250] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    answer = json.loads(run("describe", clip, "--mask", tmp_path / "mask.png", "--at", "9", "--json").stdout)
+    assert answer["box"] == [200, 150, 250, 170]
+    for wrong in (mask[:100], mask * 0):
+        cv2.imwrite(str(tmp_path / "wrong.png"), wrong)
+        assert "mask" in run("describe", clip, "--mask", tmp_path / "wrong.png", "--at", "9", code=2).stderr
+    assert run("describe", clip, "--mask", tmp_path / "none.png", "--at", "9", code=2).stderr
+    assert run("describe", clip, "--at", "9", code=2).stderr
+
+
+def test_models_are_listed_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    names = [model["name"] for model in json.loads(run("models", "list", "--json").stdout)["models"]]
+    assert "PixelRefer-Lite-2B" in names
+    info = json.loads(run("models", "info", "PixelRefer-Lite-2B", "--json").stdout)
+    assert 1.8e9 < sum(info["parameters"].values()) < 2.4e9
+    assert "TFLOPs" in run("models", "info", "PixelRefer-Lite-2B").stdout
+    assert run("models", "info", "PixelRefer-9B", code=2).stderr
+
+
 @pytest.mark.parametrize(
     ("box", "at"),
     [("1,2,3", "1"), ("5,5,1,1", "1"), ("a,b,c,d", "1"), ("0,0,9,9", "999"), ("900,900,950,950", "1")],
@@ -210,7 +234,7 @@ def test_wrong_usage_exits_with_two(home: Path, arguments: tuple[str, ...]) -> N
 
 def test_every_command_explains_itself() -> None:
     listing = run("--help").stdout
-    for command in ("index", "search", "show", "export", "describe", "info", "doctor", "demo"):
+    for command in ("index", "search", "show", "export", "describe", "models", "info", "doctor", "demo"):
         assert command in listing
         assert "--help" in run(command, "--help").stdout
 

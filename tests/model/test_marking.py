@@ -9,29 +9,18 @@ import numpy as np
 import pytest
 
 from tubelet.errors import InputError
-from tubelet.model.pixelrefer.marking import mark_box, parse_box, read_mask
+from tubelet.model.marking import parse_box, read_mask
 from tubelet.records import Box
 
 
-def test_a_box_marks_every_pixel_that_it_touches() -> None:
-    mask = mark_box(parse_box("1.5, 2, 3.2, 4"), height=6, width=8)
-    assert mask.sum() == 6
-    assert mask[2:4, 1:4].all()
-
-
-def test_a_box_is_cut_to_the_frame() -> None:
-    assert mark_box(Box(-5, -5, 100, 100), 6, 8).all()
+def test_a_box_is_four_numbers() -> None:
+    assert parse_box("1.5, 2, 3.2, 4") == Box(1.5, 2, 3.2, 4)
 
 
 @pytest.mark.parametrize("text", ["1,2,3", "a,b,c,d", "", "3,0,1,5", "0,0,nan,4", "0,0,inf,4"])
 def test_what_is_no_box_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="The box"):
         parse_box(text)
-
-
-def test_a_box_outside_the_frame_is_refused() -> None:
-    with pytest.raises(InputError, match="outside"):
-        mark_box(Box(10, 0, 20, 5), 6, 8)
 
 
 @pytest.mark.parametrize("num_channels", [1, 3, 4])

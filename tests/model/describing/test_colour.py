@@ -217,3 +217,14 @@ def test_real_cars_and_people_have_the_colours_one_sees(
         crop = slice(max(0, y - 12), y + height + 12), slice(max(0, x - 12), x + width + 12)
         views.append((image[crop], labels[crop] == largest))
     assert aggregate_colours(views)[0] == names
+
+
+def test_what_changes_colour_all_the_time_has_finite_shares() -> None:
+    mask = np.ones((20, 20), bool)
+    views = [
+        (np.full((20, 20, 3), rgb, np.uint8), mask)
+        for rgb in ((220, 20, 20), (20, 180, 20), (20, 40, 220), (240, 220, 20))
+    ]
+    names, shares = aggregate_colours(views)
+    assert set(names) <= {"red", "green", "blue", "yellow"}
+    assert np.isfinite(shares).all()

@@ -14,7 +14,6 @@ from tubelet.model.frame import Frame
 from tubelet.model.tracking.base import TrackedFrame
 from tubelet.model.tracking.motion import MotionTracker
 
-
 RED, BLUE, GREEN, WHITE = (190, 30, 30), (30, 50, 200), (30, 160, 40), (240, 240, 240)
 
 
