@@ -174,6 +174,21 @@ def test_describe_a_mask(clip: Path, tmp_path: Path) -> None:
     assert run("describe", clip, "--at", "9", code=2).stderr
 
 
+def test_eval_scores_masks_against_masks(tmp_path: Path) -> None:
+    for name, shift in (("truth", 0), ("result", 2)):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            mask = np.zeros((40, 60), np.uint8)
+            mask[10:30, 10 + shift : 30 + shift] = 255
+            cv2.imwrite(str(tmp_path / name / f"{number:05d}.png"), mask)
+    paths = ("--truth", tmp_path / "truth", "--result", tmp_path / "result")
+    scores = json.loads(run("eval", "track", *paths, "--json").stdout)
+    assert scores["J"] == pytest.approx(18 / 22, abs=1e-6)
+    assert scores["num_switches"] == 0
+    assert "hota" in run("eval", "track", *paths).stdout
+    assert run("eval", "track", "--truth", tmp_path / "none", "--result", tmp_path, code=2).stderr
+
+
 def test_models_are_listed_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     names = [model["name"] for model in json.loads(run("models", "list", "--json").stdout)["models"]]
