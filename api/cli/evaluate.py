@@ -23,7 +23,7 @@ def track_command(
     result: Annotated[Path, typer.Option(help="The tracker's, in either layout.", metavar="PATH")],
     first_mask_given: Annotated[
         bool,
-        typer.Option("--first-mask-given", help="Leave the first and last frame out of J&F, as DAVIS does."),
+        typer.Option("--first-mask-given", help="Leave first and last frame out of J&F, as DAVIS does."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

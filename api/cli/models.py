@@ -1,4 +1,4 @@
-"""`tubelet models`: the published describing models: which there are, what they cost, and fetching them."""
+"""`tubelet models`: the published networks: which there are, what they cost, and fetching them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from rich.table import Table
 
 from tubelet.api.cli.app import AsJson, app, console, notices, print_json
 
-models_app = typer.Typer(
-    help="List, fetch and describe the published describing models.", no_args_is_help=True
-)
+models_app = typer.Typer(help="List, fetch and describe the published networks.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
 Name = Annotated[str, typer.Argument(help="A published name, OWNER/NAME on the hub, or a folder.")]
@@ -22,8 +20,13 @@ Name = Annotated[str, typer.Argument(help="A published name, OWNER/NAME on the h
 def list_command(as_json: AsJson = False) -> None:
     """List the published models, and which of them are on this machine."""
     from tubelet.model.pixelrefer.catalogue import KNOWN_MODELS, is_pulled
+    from tubelet.model.tracking.sam2.weights import KNOWN_CHECKPOINTS
 
     rows = [{"name": name, "about": about, "pulled": is_pulled(name)} for name, about in KNOWN_MODELS.items()]
+    rows += [
+        {"name": name, "about": "tracker, SAM 2.1", "pulled": is_pulled(repository)}
+        for name, repository in KNOWN_CHECKPOINTS.items()
+    ]
     if as_json:
         print_json({"models": rows})
         return
@@ -37,14 +40,16 @@ def list_command(as_json: AsJson = False) -> None:
 def pull_command(name: Name) -> None:
     """Fetch a model from the hub, saying first what and how large."""
     from tubelet.model.pixelrefer.catalogue import pull_model
+    from tubelet.model.tracking.sam2.weights import KNOWN_CHECKPOINTS
 
-    folder = pull_model(name, say=lambda text: notices.print(text, markup=False, soft_wrap=True))
+    repository = KNOWN_CHECKPOINTS.get(name, name)
+    folder = pull_model(repository, say=lambda text: notices.print(text, markup=False, soft_wrap=True))
     typer.echo(str(folder))
 
 
 @models_app.command("info")
 def info_command(name: Name, as_json: AsJson = False) -> None:
-    """Tell what a model is made of: parameters by part, types, bytes, and FLOPs of one request.
+    """Tell what a describing model is made of: parameters by part, types, bytes, FLOPs of one request.
 
     A published model that is not on this machine is told from its known shape.
     """
