@@ -147,7 +147,7 @@ class _Reader:
     @contextmanager
     def borrow(self, unit: Unit) -> Iterator[Frames]:
         settings = unit.settings
-        key = (unit.path, unit.video.identity, settings.sample_fps, settings.frame_size_px)
+        key = (unit.path, unit.video.identity, settings)
         if self._frames is None or key != self._key:
             self.close()
             self._frames = Frames(
@@ -156,6 +156,7 @@ class _Reader:
                 sample_fps=settings.sample_fps,
                 frame_size_px=settings.frame_size_px,
                 timeout_s=settings.decode_timeout_s,
+                decoder=settings.decoder,
             )
             self._key = key
         try:

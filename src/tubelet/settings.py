@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -82,6 +82,9 @@ class Settings(BaseModel):
     workers: int = Field(0, ge=0, le=1024, description="Worker processes; 0 chooses by the cores.")
     max_attempts: int = Field(3, ge=1, le=100, description="Tries for a unit whose process died.")
     decode_timeout_s: float = Field(60.0, gt=0, description="The decoder is stopped when silent for longer.")
+    decoder: Literal["pyav", "decord2"] = Field(
+        "pyav", description="Who decodes; both give the same pictures (docs/benchmarks.md)."
+    )
     keep_chunks: bool = Field(False, description="Keep chunk results after the video is committed.")
     index_uri: str = Field("", description="Folder or s3:// address of the index. Empty: HOME/index.")
     s3_endpoint_url: str = Field("", description="S3 endpoint when it is not Amazon's.")
