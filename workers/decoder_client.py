@@ -20,6 +20,9 @@ from tubelet.errors import DecodeTimeoutError, SourceError, VideoTruncatedError
 
 Json = dict[str, Any]
 
+NUM_SLOTS = 2
+"""Batches in shared memory: one being read by the parent while the next is decoded."""
+
 _OPEN_BYTES_PER_S = 20e6
 _START_S = 20.0
 _REPLY_BYTES = 1 << 16

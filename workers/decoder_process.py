@@ -24,6 +24,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from tubelet.errors import SourceError, VideoTruncatedError
+from tubelet.workers.decoder_client import NUM_SLOTS
 from tubelet.workers.decoders import MessageCounter, PictureReader, PyAvReader, open_stream
 from tubelet.workers.packet_index import index_packets
 from tubelet.workers.sampling import glance_positions, sample_positions
@@ -32,8 +33,6 @@ Json = dict[str, Any]
 
 _PARENT_CHECK_S = 2.0
 _MAX_FIRST_GROUPS = 3
-NUM_SLOTS = 2
-"""Batches in shared memory: one being read by the parent while the next is decoded."""
 
 
 class DecoderService:

@@ -17,8 +17,7 @@ from tubelet.errors import UnknownNameError
 from tubelet.model.frame import Frame
 from tubelet.records import Video
 from tubelet.workers.container import sniff_container
-from tubelet.workers.decoder_client import DecoderProcess, Json
-from tubelet.workers.decoder_process import NUM_SLOTS
+from tubelet.workers.decoder_client import NUM_SLOTS, DecoderProcess, Json
 from tubelet.workers.sampling import fit_size
 
 DECODERS = ("pyav", "decord2")
