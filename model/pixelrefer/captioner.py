@@ -38,7 +38,8 @@ from tubelet.model.pixelrefer.prompts import (
     check_prompt,
 )
 from tubelet.model.pixelrefer.regions import Region
-from tubelet.model.pixelrefer.weights import digest_weights, find_weight_files, load_checkpoint
+from tubelet.model.pixelrefer.weights import digest_weights, load_checkpoint
+from tubelet.model.weight_files import find_weight_files
 
 MAX_NUM_ROWS = 128
 NUM_QUEUED_A_ROW = 2

@@ -21,12 +21,8 @@ from tubelet.errors import ModelError, UnknownNameError
 from tubelet.model.pixelrefer.config import PUBLISHED_SHAPES, PixelReferConfig
 from tubelet.model.pixelrefer.cost import RequestCost, measure_cost
 from tubelet.model.pixelrefer.network import make_empty
-from tubelet.model.pixelrefer.weights import (
-    find_weight_files,
-    iterate_headers,
-    read_folder_config,
-    read_shapes,
-)
+from tubelet.model.pixelrefer.weights import read_folder_config
+from tubelet.model.weight_files import find_weight_files, iterate_headers, read_shapes
 
 HUB_OWNER = "Alibaba-DAMO-Academy"
 

@@ -13,12 +13,8 @@ from tubelet.model.pixelrefer.captioner import PixelReferCaptioner, RegionReques
 from tubelet.model.pixelrefer.catalogue import find_checkpoint
 from tubelet.model.pixelrefer.prompts import DESCRIBE_VIDEO
 from tubelet.model.pixelrefer.regions import Region, RegionView
-from tubelet.model.pixelrefer.weights import (
-    digest_weights,
-    find_weight_files,
-    read_folder_config,
-    read_shapes,
-)
+from tubelet.model.pixelrefer.weights import digest_weights, read_folder_config
+from tubelet.model.weight_files import find_weight_files, read_shapes
 
 
 class PixelReferDescriber:

@@ -19,9 +19,15 @@ from transformers.initialization import no_init_weights
 
 from tubelet.errors import ModelError
 from tubelet.model.pixelrefer.catalogue import find_checkpoint
-from tubelet.model.pixelrefer.weights import NameReport, find_weight_files, iterate_tensors, read_shapes
 from tubelet.model.tracking.sam2.config import PUBLISHED
 from tubelet.model.tracking.sam2.network import TransformersNetwork
+from tubelet.model.weight_files import (
+    NameReport,
+    compare_shapes,
+    find_weight_files,
+    iterate_tensors,
+    read_shapes,
+)
 
 MODEL_TYPE = "sam2_video"
 
@@ -114,12 +120,4 @@ def compare_names(model: Sam2VideoModel, shapes: dict[str, tuple[int, ...]]) -> 
     """Compare a model's tensors with a checkpoint's, both ways."""
     own: dict[str, Tensor] = model.state_dict()
     wanted = {name: tuple(tensor.shape) for name, tensor in own.items()}
-    return NameReport(
-        missing=tuple(sorted(wanted.keys() - shapes.keys())),
-        unexpected=tuple(sorted(shapes.keys() - wanted.keys())),
-        misshapen=tuple(
-            f"{name}: {shapes[name]} for {wanted[name]}"
-            for name in sorted(wanted.keys() & shapes.keys())
-            if shapes[name] != wanted[name]
-        ),
-    )
+    return compare_shapes(wanted, shapes)
