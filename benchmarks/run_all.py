@@ -1,6 +1,6 @@
 """Run every benchmark that this machine can run, one after another. Results are kept in docs/benchmarks.md.
 
-    make bench
+make bench
 """
 
 from __future__ import annotations
