@@ -46,6 +46,19 @@ def test_readme_commands_and_code_run(folder: Path, monkeypatch: pytest.MonkeyPa
         assert "turns left" in done.stdout
 
 
+def test_the_example_runs(folder: Path) -> None:
+    example = ROOT / "examples" / "index_one_video.py"
+    done = subprocess.run(
+        [sys.executable, str(example), "junction.mp4", "red car turning left"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "turns left" in done.stdout
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):

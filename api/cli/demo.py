@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 import tubelet
-from tubelet.api.cli.app import EXIT_SOME_FAILED, Config, app, console, notice
+from tubelet.api.cli.app import EXIT_SOME_FAILED, Config, Home, app, console, notice
 from tubelet.api.cli.progress import IndexProgress
 from tubelet.api.cli.search import print_hits, save_thumbnails
 from tubelet.api.cli.show import write_pictures
@@ -31,15 +31,16 @@ def demo_command(
     out: Annotated[
         Path, typer.Option("--out", help="Folder for all that the demo makes.", metavar="DIR")
     ] = Path("demo-output"),
+    home: Home = None,
     config: Config = None,
 ) -> None:
     """Index a video, ask three questions of it, and write pictures and a timeline.
 
     Needs no download: without a PATH it renders a junction seen from above and encodes it as H.264.
     """
-    home = out / "home"
-    shutil.rmtree(home, ignore_errors=True)
-    settings = load_settings({"home": home}, config=config)
+    if home is None:
+        shutil.rmtree(out / "home", ignore_errors=True)  # the last demo's
+    settings = load_settings({"home": home or out / "home"}, config=config)
     out.mkdir(parents=True, exist_ok=True)
     source = path or out / "junction.mp4"
     if path is None:
@@ -64,7 +65,7 @@ def demo_command(
         _write_results(best, settings, out)
     console.print(
         f"\nEverything is in [bold]{out}[/]; ask more of it with\n"
-        f'  tubelet search --home {home} "white car going right"',
+        f'  tubelet search --home {settings.home} "white car going right"',
         highlight=False,
         soft_wrap=True,
     )

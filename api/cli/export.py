@@ -33,7 +33,8 @@ def export_command(
     Example: [bold]tubelet export --format jsonl --video lobby.mp4 > lobby.jsonl[/]
     """
     settings = load_settings({"home": home}, config=config)
-    lines = export_timelines(open_index(settings), format_name, videos or ())
+    chosen = [str(Path(video).resolve()) if Path(video).is_file() else video for video in videos or ()]
+    lines = export_timelines(open_index(settings), format_name, chosen)
     if out is None:
         for line in lines:
             sys.stdout.write(line)

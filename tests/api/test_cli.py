@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from tubelet.api.cli.app import run as run_command
-from tubelet.api.demo_scene import render_scene
 
 
 @dataclass(frozen=True)
@@ -38,20 +37,31 @@ def run(*arguments: str | Path, code: int = 0) -> Done:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("clips") / "junction.mp4"
-    render_scene(path)
-    return path
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `tubelet demo` makes: the rendered junction, indexed, and its results."""
+    out = tmp_path_factory.mktemp("demo")
+    run("demo", "--out", out)
+    return out
 
 
 @pytest.fixture(scope="module")
-def home(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(demo: Path) -> Path:
+    return demo / "junction.mp4"
+
+
+@pytest.fixture(scope="module")
+def home(demo: Path) -> Path:
     """A home in which the whole junction clip is indexed."""
-    home = tmp_path_factory.mktemp("home")
-    report = json.loads(run("index", "--home", home, "--json", clip).stdout)
-    assert report["indexed"] == 1
-    assert report["videos"][0]["num_objects"] == 5
-    return home
+    return demo / "home"
+
+
+def test_demo_leaves_pictures_and_a_timeline(demo: Path) -> None:
+    assert len((demo / "timeline.jsonl").read_text().splitlines()) == 5
+    assert cv2.imread(str(demo / "contact-sheet.jpg")) is not None
+    with av.open(str(demo / "clip.mp4")) as clip:
+        assert sum(1 for _ in clip.decode(video=0)) > 50
+    for number in (1, 2, 3):
+        assert len(list((demo / f"hits-{number}").iterdir())) == 3
 
 
 def search(home: Path, sentence: str, *options: str) -> dict[str, Any]:
@@ -104,7 +114,7 @@ def test_search_saves_pictures(home: Path, tmp_path: Path) -> None:
     assert "score" in out.stdout
 
 
-def test_export_is_one_line_a_tubelet(home: Path, clip: Path) -> None:
+def test_export_is_one_line_a_tubelet(home: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = run("export", "--home", home, "--format", "jsonl").stdout.splitlines()
     items = [json.loads(line) for line in lines]
     assert len(items) == 5
@@ -116,7 +126,8 @@ def test_export_is_one_line_a_tubelet(home: Path, clip: Path) -> None:
         assert item["path"][0][0] == item["start_s"]
         assert all({"start_s", "end_s", "caption", "motion"} == set(moment) for moment in item["moments"])
     video_id = items[0]["video_id"]
-    for name in (video_id, items[0]["uri"]):
+    monkeypatch.chdir(clip.parent)
+    for name in (video_id, items[0]["uri"], clip.name):
         assert run("export", "--home", home, "--video", name).stdout.splitlines() == lines
     assert run("export", "--home", home, "--video", "v0", code=2).stderr
 
