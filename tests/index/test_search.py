@@ -26,6 +26,7 @@ from tubelet.index.query import parse_query
 from tubelet.index.scoring import TEXT_WEIGHT
 from tubelet.index.search import SearchFilter, search_moments
 from tubelet.index.store import IndexStore
+from tubelet.model.embedding import MiniLmEmbedder
 from tubelet.records import Hit, Moment
 
 Find = Callable[..., list[Hit]]
@@ -268,8 +269,7 @@ def test_hostile_text_in_query_and_filter_is_only_text(store: IndexStore, find: 
 
 
 def test_measured_sentence_vectors_alone_confuse_left_and_right_but_search_does_not(tmp_path: Path) -> None:
-    embedding = pytest.importorskip("tubelet.model.embedding")
-    embedder = embedding.MiniLmEmbedder()
+    embedder = MiniLmEmbedder()
     captions = ["A red car turns right.", "A red car turns left.", "A teal car turns left.", "A dog sits."]
     vectors = [tuple(vector.tolist()) for vector in embedder.embed(captions)]
     store = IndexStore.open(tmp_path, create=True, text_dimensions=384, object_dimensions=0)
