@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import torch
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
@@ -114,7 +114,7 @@ def pull_model(name: str, *, say: Callable[[str], None]) -> Path:
         sizes = [file.size or 0 for file in facts.siblings or [] if _is_wanted(file.rfilename)]
         say(f"Fetching {repository} at {facts.sha}: {len(sizes)} files, {sum(sizes) / 1e9:.1f} GB")
         folder = snapshot_download(repository, revision=facts.sha, allow_patterns=CHECKPOINT_FILES)
-    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
         raise ModelError(
             f"{repository} cannot be fetched: {str(error).splitlines()[0]}",
             expected="a reachable model hub and an existing repository",

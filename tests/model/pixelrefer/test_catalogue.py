@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
-import httpx
 import pytest
 
 from tests.model.pixelrefer.checkpoint_factory import make_folder
@@ -80,10 +80,11 @@ def test_pulling_says_what_it_fetches_and_how_large(monkeypatch: pytest.MonkeyPa
 
 
 def test_pulling_without_network_says_what_would_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise httpx.ConnectError("no route")
-
-    monkeypatch.setattr(catalogue.HfApi, "model_info", fail)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+    # closed again: a real connection that is refused
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     with pytest.raises(ModelError, match="profile `bundled`"):
         catalogue.pull_model("PixelRefer-Lite-2B", say=lambda _: None)
 
