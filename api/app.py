@@ -30,6 +30,14 @@ class NotFoundError(InputError):
     """The address names nothing in the index."""
 
 
+STATUS_OF_ERROR: tuple[tuple[type[TubeletError], int], ...] = (
+    (NotFoundError, 404),
+    (InputError, 400),
+    (StoreError, 503),
+)
+"""The first kind that fits counts; everything else is our own fault, 500."""
+
+
 class _Service:
     """The settings, and the index once it is first asked for."""
 
@@ -101,8 +109,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _answer_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, TubeletError)
-    status = 404 if isinstance(error, NotFoundError) else 503 if isinstance(error, StoreError) else 400
-    status = status if isinstance(error, InputError | StoreError) else 500
+    status = next((status for kind, status in STATUS_OF_ERROR if isinstance(error, kind)), 500)
     detail = " ".join(part for part in (error.expected and f"Expected: {error.expected}.", error.do) if part)
     return _make_problem(status, error.found, detail)
 

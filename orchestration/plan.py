@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tubelet.index.store import IndexStore
 from tubelet.orchestration.ledger import Ledger
@@ -50,5 +49,4 @@ def plan_video(source: Source, path: Path, settings: Settings) -> PlannedVideo:
 
 
 def _is_missing_file(uri: str) -> bool:
-    parts = urlsplit(uri)
-    return parts.scheme in ("", "file") and not Path(parts.path if parts.scheme else uri).exists()
+    return "://" not in uri and not Path(uri).exists()

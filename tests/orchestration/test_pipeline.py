@@ -109,7 +109,7 @@ def test_one_bad_source_never_stops_the_others(short_clip: Path, settings: Setti
 
 
 def test_the_same_bytes_elsewhere_are_one_video(short_clip: Path, settings: Settings, tmp_path: Path) -> None:
-    first, second = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    first, second = tmp_path / "a#1?.mp4", tmp_path / "b.mp4"
     shutil.copy(short_clip, first)
     shutil.copy(short_clip, second)
     report = tubelet.index([str(first), str(second)], settings=settings)
