@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import get_args
 
 import numpy as np
-from scipy.stats import theilslopes
 
 from tubelet.model.trajectory.path import (
     STILL_LENGTHS_PER_S,
@@ -151,6 +150,8 @@ def _measure_growth(times: Array, boxes_n4: Array, cut_n4: Flags, zoom: Array) -
 
     Theil-Sen line through the logarithm of width and of height over time, the two averaged.
     """
+    from scipy.stats import theilslopes  # a second to import, and not every process measures motion
+
     slopes = []
     for low, high in ((0, 2), (1, 3)):
         extent = (boxes_n4[:, high] - boxes_n4[:, low]) * zoom
