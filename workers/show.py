@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -44,20 +45,19 @@ def write_clip(
     start_s = max(0.0, path[0].t - CLIP_LEAD_S)
     end_s = min(video.duration_s, path[-1].t + CLIP_LEAD_S)
     rate = min(CLIP_MAX_FPS, max(1.0, video.frame_rate))
-    with Frames(source, video, sample_fps=rate, frame_size_px=CLIP_SIZE_PX, timeout_s=timeout_s) as frames:
+    with (
+        Frames(source, video, sample_fps=rate, frame_size_px=CLIP_SIZE_PX, timeout_s=timeout_s) as frames,
+        ExitStack() as opened,
+    ):
         writer = None
-        try:
-            for frame in frames.read(start_s, end_s):
-                if writer is None:
-                    height, width = frame.image.shape[:2]
-                    writer = VideoWriter(out, width=width, height=height, frame_rate=rate)
-                picture = annotate(frame, path)
-                _write_text(picture, label, (0, picture.shape[0]))
-                writer.write(picture)
-                report_second(frame.time_s - start_s)
-        finally:
-            if writer is not None:
-                writer.__exit__(None, None, None)
+        for frame in frames.read(start_s, end_s):
+            picture = annotate(frame, path)
+            height, width = picture.shape[:2]
+            if writer is None:  # the first frame tells the size
+                writer = opened.enter_context(VideoWriter(out, width=width, height=height, frame_rate=rate))
+            _write_text(picture, label, (0, height))
+            writer.write(picture)
+            report_second(frame.time_s - start_s)
 
 
 def write_contact_sheet(
