@@ -14,14 +14,13 @@ from tubelet.model.frame import Frame
 from tubelet.model.marking import read_mask
 from tubelet.model.masks import encode_mask
 from tubelet.model.trajectory import measure_motion
-from tubelet.orchestration.resources import make_captioner
+from tubelet.orchestration.resources import make_captioner, make_s3_options
 from tubelet.records import Attributes, Box, Observation
 from tubelet.settings import Settings
 from tubelet.workers.evidence import cut_view, decode_view
 from tubelet.workers.frames import Frames
 from tubelet.workers.probe import probe_video
 from tubelet.workers.reopen import find_source
-from tubelet.workers.s3 import S3Options
 from tubelet.workers.source import localise
 
 
@@ -48,7 +47,7 @@ def describe_region(
     Raises SourceError for a video that cannot be used, InputError for a time or box outside it, or for a
     question that the captioner does not take.
     """
-    s3 = S3Options(endpoint_url=settings.s3_endpoint_url or None, region=settings.s3_region or None)
+    s3 = make_s3_options(settings)
     source = find_source(address, s3=s3)
     with localise(source, folder, s3=s3) as path:
         video = probe_video(path, source, timeout_s=settings.decode_timeout_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from tubelet.errors import InputError, SourceError, TubeletError
@@ -18,12 +18,11 @@ from tubelet.orchestration.executor import Executor, Outcome
 from tubelet.orchestration.ledger import Ledger, SqliteLedger, State, UnitEntry, VideoEntry
 from tubelet.orchestration.local import LocalExecutor
 from tubelet.orchestration.plan import PlannedVideo, find_reason_to_skip, plan_video
-from tubelet.orchestration.resources import open_index
+from tubelet.orchestration.resources import make_s3_options, open_index
 from tubelet.orchestration.unit import Unit, UnitReport
 from tubelet.orchestration.work_store import WorkStore
 from tubelet.records import IndexReport, Source, VideoReport
 from tubelet.settings import Settings
-from tubelet.workers.s3 import S3Options
 from tubelet.workers.source import SourceFailure, expand_sources, localise
 
 log = logging.getLogger(__name__)
@@ -70,7 +69,6 @@ class _OpenVideo:
     waiting: list[Unit]
     running: int = 0
     error: Exception | None = None
-    warnings: list[str] = field(default_factory=list)
 
 
 def index_sources(
@@ -107,29 +105,33 @@ class _Batch:
         self._work = work
         self._observer = observer or SilentObserver()
         self._index: IndexStore = open_index(settings, create=True)
-        self._s3 = S3Options(endpoint_url=settings.s3_endpoint_url or None, region=settings.s3_region or None)
+        self._s3 = make_s3_options(settings)
         self._open: dict[str, _OpenVideo] = {}
         self._reports: list[VideoReport] = []
         self._in_flight = 0
         self._done_s = 0.0
 
     def run(self, addresses: Iterable[str]) -> IndexReport:
-        with ExitStack() as on_error:
-            on_error.callback(self._close_all)
-            with closing(self._plan(addresses)) as planned:
-                exhausted = False
-                while not exhausted or self._open:
-                    while not exhausted and not self._has_waiting_units():
-                        exhausted = next(planned, None) is None
-                    self._submit_waiting()
-                    for outcome in self._executor.wait(timeout_s=0.2):
-                        self._settle(outcome)
-                    self._observer.on_progress(self._done_s + self._executor.seconds_under_way())
+        try:
+            self._work_through(addresses)
+        finally:
+            self._close_all()
         if any(report.state == "indexed" for report in self._reports):
             self._index.optimize()
         return IndexReport(tuple(self._reports))
 
-    def _has_waiting_units(self) -> bool:
+    def _work_through(self, addresses: Iterable[str]) -> None:
+        with closing(self._plan(addresses)) as planned:
+            exhausted = False
+            while not exhausted or self._open:
+                while not exhausted and not self._has_enough_units():
+                    exhausted = next(planned, None) is None
+                self._submit_waiting()
+                for outcome in self._executor.wait(timeout_s=0.2):
+                    self._settle(outcome)
+                self._observer.on_progress(self._done_s + self._executor.seconds_under_way())
+
+    def _has_enough_units(self) -> bool:
         return self._in_flight + sum(len(item.waiting) for item in self._open.values()) >= (
             self._executor.capacity
         )

@@ -12,6 +12,7 @@ from tubelet.model.embedding import TextEmbedder
 from tubelet.model.registry import CAPTIONERS, EMBEDDERS, TRACKERS
 from tubelet.model.tracking.base import Tracker
 from tubelet.settings import Settings
+from tubelet.workers.s3 import S3Options
 
 T = TypeVar("T")
 
@@ -28,6 +29,11 @@ def open_index(settings: Settings, *, create: bool = False) -> IndexStore:
         object_dimensions=make_captioner(settings).object_dimensions,
         storage_options=options,
     )
+
+
+def make_s3_options(settings: Settings) -> S3Options:
+    """Where sources on S3 are."""
+    return S3Options(endpoint_url=settings.s3_endpoint_url or None, region=settings.s3_region or None)
 
 
 def s3_storage_options(settings: Settings) -> dict[str, str] | None:

@@ -43,7 +43,7 @@ class ViewCollector:
             best = self._best.get((item.number, slot))
             if best is not None and best.quality >= quality:
                 continue
-            scene = scene or _encode(_shrink(frame.image, SCENE_PX))
+            scene = scene or encode_picture(_shrink(frame.image, SCENE_PX))
             view = cut_view(frame, item.observation, quality=quality, scene=scene)
             if view is not None:
                 self._best[item.number, slot] = view
@@ -75,7 +75,7 @@ def cut_view(
         time_s=frame.time_s,
         box=observation.box,
         crop=Box(left * frame.scale_x, top * frame.scale_y, right * frame.scale_x, bottom * frame.scale_y),
-        image=_encode(picture),
+        image=encode_picture(picture),
         mask=encode_mask(mask),
         quality=quality,
         scene=scene,
@@ -101,15 +101,12 @@ def decode_picture(encoded: bytes) -> Image:
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
 
-def encode_picture(image: Image, suffix: str = ".jpg") -> bytes:
-    """Encode RGB as JPEG (or what `suffix` names)."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == ".jpg" else []
-    done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    assert done, f"OpenCV cannot encode {suffix}"
+def encode_picture(image: Image) -> bytes:
+    """Encode (height, width, 3) RGB as JPEG."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    assert done, "OpenCV encodes any picture that has pixels"
     return encoded.tobytes()
-
-
-_encode = encode_picture
 
 
 def _rate(observation: Observation, frame: Frame) -> float:

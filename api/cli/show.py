@@ -13,11 +13,10 @@ from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time,
 from tubelet.api.cli.progress import make_progress
 from tubelet.errors import InputError, SourceError
 from tubelet.index.export import object_to_json
-from tubelet.orchestration.resources import open_index
+from tubelet.orchestration.resources import make_s3_options, open_index
 from tubelet.records import IndexedObject, Moment, Video
 from tubelet.settings import Settings, load_settings
 from tubelet.workers.reopen import reopen_source
-from tubelet.workers.s3 import S3Options
 from tubelet.workers.show import write_clip, write_contact_sheet
 from tubelet.workers.source import localise
 
@@ -64,7 +63,7 @@ def write_pictures(
     item: IndexedObject, video: Video, moments: list[Moment], sheet: Path, clip: Path, settings: Settings
 ) -> SourceError | None:
     """Write both pictures from the source; returns what went wrong with it, if anything."""
-    s3 = S3Options(endpoint_url=settings.s3_endpoint_url or None, region=settings.s3_region or None)
+    s3 = make_s3_options(settings)
     label = f"{item.object_id}  {moments[0].caption if moments else ''}"
     sheet.parent.mkdir(parents=True, exist_ok=True)
     try:

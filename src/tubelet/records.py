@@ -156,7 +156,7 @@ class CameraStep:
 class View:
     """A picture of one object kept as evidence: what captions and thumbnails are made from.
 
-    `image` is an encoded crop (WebP, lossless where small) covering `crop` of the source frame; `mask` is
+    `image` is a crop, JPEG, covering `crop` of the source frame; `mask` is
     the object over the crop's grid. `scene` is the whole frame, small, or empty. `quality` ranks views of
     one object (larger, sharper, whole): it has no unit.
     """
