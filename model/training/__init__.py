@@ -1,0 +1,1 @@
+"""Training: a rendered world with exact truth, and the loops that train on it."""

@@ -1,0 +1,1 @@
+"""Train SAM 2: on rendered scenes, or on folders of frames and masks."""
