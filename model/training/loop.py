@@ -18,14 +18,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from tubelet.model.training.schedule import LoopSettings
 
+Batch = TypeVar("Batch")
+Made = TypeVar("Made", covariant=True)
 
-class MakeBatch[Batch](Protocol):
+
+class MakeBatch(Protocol[Made]):
     """Makes the batch of a number, 0, 1, 2…: always the same one for the same number.
 
     With `prefetch_workers` it runs in other processes: then it must be picklable (a frozen dataclass with
@@ -33,7 +36,7 @@ class MakeBatch[Batch](Protocol):
     and accumulation the loop deals the numbers out, so that no batch is seen twice.
     """
 
-    def __call__(self, number: int) -> Batch: ...
+    def __call__(self, number: int) -> Made: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class TrainReport:
     seconds: float
 
 
-def train[Batch](
+def train(
     model: nn.Module,
     make_batch: MakeBatch[Batch],
     settings: LoopSettings,

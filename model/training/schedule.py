@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
 from tubelet.errors import SettingsError
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -64,7 +67,7 @@ class LoopSettings(_Strict):
     """Stop, saved, after so many seconds of this process; 0 is no limit."""
 
 
-def parse_settings[T: BaseModel](kind: type[T], values: dict[str, object]) -> T:
+def parse_settings(kind: type[Kind], values: Mapping[str, object]) -> Kind:
     """Settings from plain values, as read from TOML. Raises SettingsError that names what is wrong."""
     try:
         return kind.model_validate(values)
