@@ -1,7 +1,8 @@
 """What a chunk leaves behind: one Arrow file in the work store, written once, atomically.
 
-A row is a tracklet. The file's metadata names the chunk, the tracker that made it, the camera's motion and
-what the decoder complained of. Pictures sit in a column of their own, so that joining never loads them.
+A row is a tracklet. The file's metadata names the chunk, the tracker that made it, the camera's motion, the
+cuts, and what decoder and tracker had to say. Pictures sit in a column of their own, so that joining never
+loads them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pyarrow as pa
 from tubelet.errors import StoreError
 from tubelet.records import Box, CameraStep, Chunk, Observation, Rle, Tracklet, View
 
-FORMAT = "tubelet-chunk-1"
+FORMAT = "tubelet-chunk-2"
 
 _OBSERVATION = pa.struct(
     {
@@ -52,7 +53,10 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class ChunkResult:
-    """A finished chunk without its pictures; `read_views` fetches those of one tracklet."""
+    """A finished chunk without its pictures; `read_views` fetches those of one tracklet.
+
+    `cuts` are the times of the first frames after each cut, the margins' as well.
+    """
 
     chunk: Chunk
     tracker: str
@@ -60,6 +64,7 @@ class ChunkResult:
     camera: tuple[CameraStep, ...]
     warnings: tuple[str, ...]
     num_frames: int
+    cuts: tuple[float, ...] = ()
 
 
 def write_chunk_result(path: Path, result: ChunkResult, views: Sequence[Sequence[View]]) -> None:
@@ -80,6 +85,7 @@ def write_chunk_result(path: Path, result: ChunkResult, views: Sequence[Sequence
         "camera": [[step.time_s, *step.matrix] for step in result.camera],
         "warnings": result.warnings,
         "num_frames": result.num_frames,
+        "cuts": result.cuts,
     }
     schema = SCHEMA.with_metadata({"tubelet": json.dumps(head)})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,6 +124,7 @@ def read_chunk_result(path: Path) -> ChunkResult:
         camera=tuple(CameraStep(step[0], tuple(step[1:])) for step in head["camera"]),
         warnings=tuple(head["warnings"]),
         num_frames=head["num_frames"],
+        cuts=tuple(head["cuts"]),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tubelet.model.frame import Frame
 from tubelet.model.tracking.base import Tracker
+from tubelet.model.tracking.shots import track_shots
 from tubelet.records import Chunk, Observation, Tracklet, Video, View
 from tubelet.workers.chunk_result import ChunkResult
 from tubelet.workers.evidence import ViewCollector
@@ -32,11 +33,16 @@ def track_chunk(
     context = _read_context(frames, video, chunk, tracker.num_context_frames)
     observations: dict[int, list[Observation]] = {}
     camera = []
+    cuts: list[float] = []
+    warnings: list[str] = []
     collector = ViewCollector(chunk)
     num_frames = 0
-    for tracked in tracker.track(frames.read(chunk.read_start_s, chunk.read_end_s), context):
+    for tracked in track_shots(tracker, frames.read(chunk.read_start_s, chunk.read_end_s), context):
         num_frames += 1
         camera.append(tracked.camera)
+        warnings += tracked.warnings
+        if tracked.begins_shot:
+            cuts.append(tracked.frame.time_s)
         for item in tracked.objects:
             observations.setdefault(item.number, []).append(item.observation)
         collector.add(tracked)
@@ -57,8 +63,9 @@ def track_chunk(
         tracker=tracker.name,
         tracklets=tracklets,
         camera=tuple(camera),
-        warnings=frames.warnings,
+        warnings=(*frames.warnings, *dict.fromkeys(warnings)),
         num_frames=num_frames,
+        cuts=tuple(cuts),
     )
     return result, [collector.views_of(number) for number in kept]
 

@@ -20,19 +20,26 @@ class TrackedObject:
 
 @dataclass(frozen=True, slots=True)
 class TrackedFrame:
-    """All objects that were seen in `frame`, and how the camera moved to get there."""
+    """All objects that were seen in `frame`, and how the camera moved to get there.
+
+    `begins_shot` says that a cut lies before this frame. `warnings` are sentences for whoever indexes the
+    video, without times or counts, so that a long video repeats none.
+    """
 
     frame: Frame
     objects: tuple[TrackedObject, ...]
     camera: CameraStep
+    begins_shot: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 class Tracker(Protocol):
-    """Finds objects and follows them through one run of frames.
+    """Finds objects and follows them through one run of frames without a cut.
 
-    An instance holds weights and settings, never the state of a video: each call of `track` starts anew.
-    It takes frames as a stream and gives each one back, in order and once, with the objects on it. It may
-    hold back a bounded number of frames to look ahead; it must not hold a whole chunk.
+    `shots.track_shots` runs a tracker over frames with cuts, one shot after the other. An instance holds
+    weights and settings, never the state of a video: each call of `track` starts anew. It takes frames as a
+    stream and gives each one back, in order and once, with the objects on it. It may hold back a bounded
+    number of frames to look ahead; it must not hold a whole chunk.
     """
 
     @property
@@ -45,3 +52,11 @@ class Tracker(Protocol):
 
     def track(self, frames: Iterable[Frame], context: Sequence[Frame]) -> Iterator[TrackedFrame]:
         """Yield every frame with its objects. `context` holds frames spread over minutes around the run."""
+
+
+def make_cap_warning(max_num_objects: int) -> str:
+    """What a tracker says when it had to leave objects out."""
+    return (
+        f"At times there were more objects than the {max_num_objects} that are followed at once; the largest "
+        "and most certain were kept"
+    )

@@ -13,7 +13,7 @@ from tubelet.errors import SettingsError, VideoFormatError
 from tubelet.model.frame import Frame, Image
 from tubelet.model.masks import encode_mask
 from tubelet.model.tracking.background import Background, estimate_background
-from tubelet.model.tracking.base import TrackedFrame, TrackedObject
+from tubelet.model.tracking.base import TrackedFrame, TrackedObject, make_cap_warning
 from tubelet.model.tracking.blobs import find_blobs, index_colours
 from tubelet.model.tracking.camera import Affine
 from tubelet.model.tracking.flow import FlowScene
@@ -118,6 +118,7 @@ class _Run:
         self._held: deque[_Held] = deque()
         self._time_s = first.time_s
         self._num_confirmed = 0
+        self._has_warned = False
 
     def _prepare(self, frame: Frame) -> Image:
         if frame.image.shape != self._shape or (frame.source_width, frame.source_height) != self._source:
@@ -177,7 +178,14 @@ class _Run:
                 for track, observation in held.sightings
                 if track.number is not None
             )
-            yield TrackedFrame(held.frame, objects, held.camera)
+            yield TrackedFrame(held.frame, objects, held.camera, warnings=self._warn_of_cap())
+
+    def _warn_of_cap(self) -> tuple[str, ...]:
+        """Say once that there were more objects than may be followed."""
+        if self._has_warned or not self._tracks.was_full:
+            return ()
+        self._has_warned = True
+        return (make_cap_warning(self._tracker._max_num_objects),)
 
 
 def _choose_scene(context: Sequence[Image]) -> Scene:

@@ -8,7 +8,8 @@ cut. Dissolves and fades are not found: their pictures change little from one fr
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import cv2
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tubelet.model.frame import Frame, Image
+from tubelet.model.tracking.base import TrackedFrame, TrackedObject, Tracker
 
 _NUM_PARTS = 4  # a side
 _PART_PX = 32
@@ -25,6 +27,22 @@ _MIN_CHANGE_OVER_USUAL = 2.5
 _NUM_USUAL = 8
 
 Colours = NDArray[np.float32]
+
+
+def track_shots(
+    tracker: Tracker, frames: Iterable[Frame], context: Sequence[Frame]
+) -> Iterator[TrackedFrame]:
+    """Run a tracker over frames that may hold cuts: every shot begins anew, with numbers of its own."""
+    num_used = 0
+    for place, shot in enumerate(split_shots(frames)):
+        begins_shot, first_number = place > 0, num_used
+        for tracked in tracker.track(shot, context):
+            objects = tuple(
+                TrackedObject(first_number + item.number, item.observation) for item in tracked.objects
+            )
+            num_used = max([num_used, *(item.number + 1 for item in objects)])
+            yield replace(tracked, objects=objects, begins_shot=begins_shot)
+            begins_shot = False
 
 
 def split_shots(frames: Iterable[Frame]) -> Iterator[Iterator[Frame]]:

@@ -107,6 +107,8 @@ class TrackSet:
         self._max_gap_s = max_gap_s
         self._tentative_gap_s = tentative_gap_s
         self.tracks: list[Track] = []
+        self.was_full = False
+        """Whether something had to be left out so far."""
 
     def follow(
         self, blobs: Sequence[Blob], colours: ColourIndex, camera: Affine, time_s: float, step_s: float
@@ -216,6 +218,7 @@ class TrackSet:
         sightings = []
         for blob in sorted(blobs, key=lambda blob: -blob.area):
             if len(self.tracks) >= self._max_num:
+                self.was_full = True
                 smallest = min(self.tracks, key=lambda track: track.area)
                 if blob.area < 1.5 * smallest.area:
                     break

@@ -38,7 +38,7 @@ def _make_result(num_tracklets: int) -> tuple[ChunkResult, list[list[View]]]:
         for place in range(num_tracklets)
     ]
     camera = (CameraStep(0.5, (1, 0, 0, 0, 1, 0)), CameraStep(1.0, (1, 0, 2.5, 0, 1, -1)))
-    return ChunkResult(chunk, "motion@1", tracklets, camera, ("odd frame",), 2), views
+    return ChunkResult(chunk, "motion@1", tracklets, camera, ("odd frame",), 2, (0.5,)), views
 
 
 @pytest.mark.parametrize("num_tracklets", [0, 1, 5])

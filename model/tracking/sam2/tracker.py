@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -15,7 +14,7 @@ from torch import Tensor
 from tubelet.errors import SettingsError, VideoFormatError
 from tubelet.model.frame import Frame
 from tubelet.model.masks import mask_box
-from tubelet.model.tracking.base import TrackedFrame, TrackedObject, Tracker
+from tubelet.model.tracking.base import TrackedFrame, TrackedObject, Tracker, make_cap_warning
 from tubelet.model.tracking.motion import MotionTracker
 from tubelet.model.tracking.sam2.candidates import (
     Candidate,
@@ -31,10 +30,7 @@ from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.network import Sam2Network
 from tubelet.model.tracking.sam2.weights import find_folder, load_network, name_checkpoint
-from tubelet.model.tracking.shots import split_shots
 from tubelet.records import Observation
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +71,8 @@ class Sam2Tracker:
     """Follows whatever moves or stands out, through occlusion, and notices what is new.
 
     Candidates come from `motion`, a tracker that needs no network and sees what moves; from SAM 2 itself,
-    asked on a grid of points in key frames; and from a `detector`, if one is given. Objects are never
-    followed across a cut. Frames are held back as long as `motion` does.
+    asked on a grid of points in key frames; and from a `detector`, if one is given. Frames are held back as
+    long as `motion` does.
     """
 
     def __init__(
@@ -108,11 +104,10 @@ class Sam2Tracker:
         Raises VideoFormatError when the frames do not all have one size, ModelError when the network gives
         what is not a number.
         """
-        numbers = count()
-        for shot in split_shots(_check_sizes(frames)):
-            run = _ShotRun(self._network, self._settings, self._detector, numbers)
-            for tracked in self._motion.track(shot, context):
-                yield TrackedFrame(tracked.frame, run.step(tracked.frame, tracked.objects), tracked.camera)
+        run = _Run(self._network, self._settings, self._detector)
+        for tracked in self._motion.track(_check_sizes(frames), context):
+            objects = run.step(tracked.frame, tracked.objects)
+            yield TrackedFrame(tracked.frame, objects, tracked.camera, warnings=run.take_warnings())
 
 
 def make_tracker(
@@ -148,24 +143,19 @@ class _Life:
     absent_since_s: float | None = None
 
 
-class _ShotRun:
-    """The objects of one shot."""
+class _Run:
+    """The objects of one call of `track`."""
 
-    def __init__(
-        self,
-        network: Sam2Network,
-        settings: TrackerSettings,
-        detector: Detector | None,
-        numbers: Iterator[int],
-    ) -> None:
+    def __init__(self, network: Sam2Network, settings: TrackerSettings, detector: Detector | None) -> None:
         self._session = Sam2Session(network, max_batch=settings.max_batch)
         self._settings = settings
         self._detector = detector
-        self._numbers = numbers
+        self._numbers = count()
         self._lives: dict[int, _Life] = {}
         self._motion_watch = MotionWatch()
         self._last_key_s: float | None = None
         self._has_warned = False
+        self._warnings: list[str] = []
 
     def step(self, frame: Frame, moving: Sequence[TrackedObject]) -> tuple[TrackedObject, ...]:
         """Follow all objects into this frame, drop the lost, add the new."""
@@ -201,7 +191,7 @@ class _ShotRun:
         new = choose_new(candidates, covered_hw, self._settings.max_covered)
         num_free = self._settings.max_num_objects - len(self._lives)
         if len(new) > num_free:
-            self._warn_of_cap(frame.time_s, len(new) - num_free)
+            self._warn_of_cap()
         prompts = {next(self._numbers): candidate.prompt for candidate in new[:num_free]}
         self._lives.update((number, _Life()) for number in prompts)
         return self._session.add(prompts)
@@ -223,16 +213,15 @@ class _ShotRun:
                 candidates += from_masks(self._session, found)
         return candidates
 
-    def _warn_of_cap(self, time_s: float, num_left_out: int) -> None:
+    def take_warnings(self) -> tuple[str, ...]:
+        """What there is to say since the last call."""
+        warnings, self._warnings = tuple(self._warnings), []
+        return warnings
+
+    def _warn_of_cap(self) -> None:
         if not self._has_warned:
             self._has_warned = True
-            logger.warning(
-                "At %.1f s %d objects are left out: only %d are followed at a time, the largest and most "
-                "certain. Raise max_num_objects to follow more.",
-                time_s,
-                num_left_out,
-                self._settings.max_num_objects,
-            )
+            self._warnings.append(make_cap_warning(self._settings.max_num_objects))
 
 
 def _in_sight(seen: FrameMasks, settings: TrackerSettings) -> list[bool]:

@@ -217,6 +217,9 @@ def test_many_movers_are_capped_to_the_largest() -> None:
     assert len(collect(everything)) == 21
     capped = track(film, MotionTracker(max_num_objects=8))
     assert max(len(item.objects) for item in capped) == 8
+    assert [item.warnings for item in everything] == [()] * len(everything)
+    (warning,) = [warning for item in capped for warning in item.warnings]
+    assert "more objects than the 8 that are followed" in warning
     assert_one_object(capped, film, 20, 0.7)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from tubelet.model.frame import Frame, Image
-from tubelet.model.tracking.shots import find_cuts, split_shots
+from tubelet.model.tracking.base import TrackedFrame, TrackedObject
+from tubelet.model.tracking.shots import find_cuts, split_shots, track_shots
+from tubelet.records import Box, CameraStep, Observation
 
 RATE = 6.0
 
@@ -76,6 +79,33 @@ def test_a_large_object_that_enters_is_no_cut() -> None:
 def test_blank_and_short_runs_have_no_cut(images: list[Image]) -> None:
     assert find_cuts(film(images)) == []
     assert sum(len(list(shot)) for shot in split_shots(film(images))) == len(images)
+
+
+class TwoObjects:
+    """Sees two objects, numbered 0 and 1, in every frame of a run."""
+
+    name = "two@1"
+    num_context_frames = 0
+
+    def track(self, frames: Iterable[Frame], context: Sequence[Frame]) -> Iterator[TrackedFrame]:
+        for frame in frames:
+            seen = Observation(frame.time_s, Box(0, 0, 10, 10), 1.0)
+            step = CameraStep(frame.time_s, (1, 0, 0, 0, 1, 0))
+            yield TrackedFrame(frame, (TrackedObject(0, seen), TrackedObject(1, seen)), step)
+
+
+def test_every_shot_has_objects_of_its_own() -> None:
+    images = [
+        image
+        for seed, length in ((0, 7), (1, 9), (2, 8))
+        for image in pan(make_scene(seed), length, step_px=2)
+    ]
+    frames = film(images)
+    result = list(track_shots(TwoObjects(), frames, []))
+    assert [tracked.frame for tracked in result] == frames
+    assert [tracked.frame.time_s for tracked in result if tracked.begins_shot] == [7 / RATE, 16 / RATE]
+    numbers = [tuple(item.number for item in tracked.objects) for tracked in result]
+    assert numbers == [(0, 1)] * 7 + [(2, 3)] * 9 + [(4, 5)] * 8
 
 
 def test_real_clips_have_cuts_at_their_seams_only(real_videos: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from tubelet.model.tracking.sam2.discovery import DiscoverySettings
 from tubelet.model.tracking.sam2.network import TransformersNetwork
 from tubelet.model.tracking.sam2.tracker import Sam2Tracker, TrackerSettings, make_tracker
 from tubelet.model.tracking.sam2.weights import save_model
+from tubelet.model.tracking.shots import track_shots
 from tubelet.records import Box
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -48,7 +48,7 @@ def track(
 ) -> list[TrackedFrame]:
     frames = film.frames if isinstance(film, PlainFilm) else list(film)
     tracker = Sam2Tracker(ColourNetwork(), settings=settings, **parts)  # type: ignore[arg-type]
-    return list(tracker.track(frames, frames[:: max(1, len(frames) // 20)]))
+    return list(track_shots(tracker, frames, frames[:: max(1, len(frames) // 20)]))
 
 
 def numbers_on(
@@ -132,6 +132,7 @@ def test_nothing_is_followed_across_a_cut() -> None:
     objects = collect(track(frames))
     assert len(objects) == 2
     assert max(seen.time_s for seen in objects[0]) < 2.0 <= min(seen.time_s for seen in objects[1])
+    assert [tracked.frame.time_s for tracked in track(frames) if tracked.begins_shot] == [2.0]
 
 
 def test_masks_and_boxes_are_those_of_the_source_frame() -> None:
@@ -152,7 +153,7 @@ def test_image_features_are_computed_once_a_frame() -> None:
     assert network.num_images == len(film.frames)
 
 
-def test_two_hundred_small_things_are_capped_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_two_hundred_small_things_are_capped_and_said_so() -> None:
     specks = [
         Thing(
             (20 + place, 30, 200 - place),
@@ -163,17 +164,16 @@ def test_two_hundred_small_things_are_capped_and_said_so(caplog: pytest.LogCaptu
     ]
     large = Thing(WHITE, (60, 40), lambda _: (160, 90))
     film = film_plainly([*specks, large], 0.5)
-    with caplog.at_level(logging.WARNING):
-        result = track(
-            film,
-            TrackerSettings(
-                max_num_objects=10, discovery=DiscoverySettings(points_per_side=40, max_num_masks=200)
-            ),
-        )
+    result = track(
+        film,
+        TrackerSettings(
+            max_num_objects=10, discovery=DiscoverySettings(points_per_side=40, max_num_masks=200)
+        ),
+    )
     assert len(collect(result)) <= 10
     assert set(numbers_on(result, film.truth, 200)) == {0}
-    (warning,) = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
-    assert "only 10 are followed at a time" in warning
+    (warning,) = [warning for tracked in result for warning in tracked.warnings]
+    assert "more objects than the 10 that are followed" in warning
 
 
 def test_a_detector_brings_what_it_finds() -> None:
