@@ -5,8 +5,9 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Mapping
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
@@ -36,6 +37,8 @@ class LoopSettings(_Strict):
     """Optimizer steps from the first to the last, over all resumes."""
     seed: int = 0
 
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """Muon turns matrices by their orthogonalised momentum, at AdamW's rate, and leaves the rest to AdamW."""
     learning_rate: float = Field(5e-4, gt=0)
     parts: tuple[PartRate, ...] = ()
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -91,7 +94,7 @@ def rate_factor(settings: LoopSettings, step: int) -> float:
     return settings.final_factor + (1 - settings.final_factor) * wave
 
 
-def group_parameters(model: nn.Module, settings: LoopSettings) -> list[dict[str, object]]:
+def group_parameters(model: nn.Module, settings: LoopSettings) -> list[dict[str, Any]]:
     """AdamW's parameter groups, one for each factor with and without decay; freezes what has factor 0.
 
     Each group holds `factor` beside what AdamW reads. Raises SettingsError when a pattern matches nothing or
@@ -129,3 +132,25 @@ def group_parameters(model: nn.Module, settings: LoopSettings) -> list[dict[str,
         }
         for (factor, is_matrix), parameters in groups.items()
     ]
+
+
+def make_optimizers(model: nn.Module, settings: LoopSettings) -> list[torch.optim.Optimizer]:
+    """AdamW over everything that is trained or, with Muon, over what is not a plain matrix.
+
+    Muon: Jordan et al. (2024), with the step size of Liu et al., "Muon is scalable" (2025).
+    """
+    groups = group_parameters(model, settings)
+    if settings.optimizer == "adamw":
+        return [torch.optim.AdamW(groups, betas=settings.betas)]
+    matrices, others = [], []
+    for group in groups:
+        for chosen, is_plain in ((matrices, True), (others, False)):
+            params = [p for p in group["params"] if (p.ndim == 2 and min(p.shape) > 1) == is_plain]
+            if params:
+                chosen.append({**group, "params": params})
+    optimizers: list[torch.optim.Optimizer] = []
+    if matrices:
+        optimizers.append(torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw"))
+    if others:
+        optimizers.append(torch.optim.AdamW(others, betas=settings.betas))
+    return optimizers
