@@ -6,6 +6,7 @@ B rows    S positions    H key-value heads    W head width    T new positions of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,8 +45,11 @@ class RowCache:
         self._rows, self._span = rows, span
         self._write_BT = (torch.arange(len(position_BT), device=position_BT.device)[:, None], position_BT)
 
-    def update(self, key_BHTW: Tensor, value_BHTW: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Called by every layer of the decoder: store what is new, return all that the rows hold."""
+    def update(self, key_BHTW: Tensor, value_BHTW: Tensor, layer: int, **_: Any) -> tuple[Tensor, Tensor]:
+        """Called by every layer of the decoder: store what is new, return all that the rows hold.
+
+        `transformers` 5.24 also hands over the layer's own keywords, for caches that want them.
+        """
         assert self._write_BT is not None, "open() comes before the forward pass"
         row_B1, position_BT = self._write_BT
         keys, values = self._keys[layer][self._rows], self._values[layer][self._rows]

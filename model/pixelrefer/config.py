@@ -27,6 +27,14 @@ SIGLIP_HEAD_WIDTH = 72
 MAX_IMAGE_PATCHES = 9477
 """Patches that the images of one request may have together when the config does not say."""
 
+PICTURE_FIELDS: Mapping[str, str] = {
+    "scene_px": "scene_image_size",
+    "local_px": "local_image_size",
+    "crop_padding_px": "crop_padding",
+    "max_region_cells": "max_region_cells",
+}
+"""Our fields and their names in config.json, where a checkpoint says them."""
+
 
 @dataclass(frozen=True, slots=True)
 class PixelReferConfig:
@@ -57,6 +65,14 @@ class PixelReferConfig:
     min_image_px: int = 196
     pixel_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     pixel_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    scene_px: int = 336
+    local_px: int = 224
+    crop_padding_px: int = 28
+    max_region_cells: int = 0
+    """Sides of the scene and of the local picture, what a crop shows around its object, and the cells above
+    which an object is shrunk (0: the paradigm's number). Published checkpoints do not say them: the code that
+    they came with does, and those values are the defaults. A small model has its own in its config.json."""
 
     @property
     def is_lite(self) -> bool:
@@ -123,6 +139,11 @@ def read_config(
             min_image_px=int(preprocessor.get("min_pixels", PATCH_PX**2)),
             pixel_mean=_as_rgb(preprocessor.get("image_mean", (0.5, 0.5, 0.5))),
             pixel_std=_as_rgb(preprocessor.get("image_std", (0.5, 0.5, 0.5))),
+            **{
+                field: _read_size(published, name)
+                for field, name in PICTURE_FIELDS.items()
+                if name in published
+            },
         )
     except KeyError as error:
         raise ModelError(
@@ -151,6 +172,7 @@ def write_config(config: PixelReferConfig) -> tuple[dict[str, Any], dict[str, An
         "spatial_merge_size": config.spatial_merge_size,
         "mm_max_length": config.max_request_patches,
         "mm_hidden_size": config.vision_width,
+        **{name: getattr(config, field) for field, name in PICTURE_FIELDS.items()},
         "vision_encoder_config": {
             "hidden_size": config.vision_width,
             "intermediate_size": config.vision_mlp_width,
@@ -197,6 +219,18 @@ def _infer_vision(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
         "num_hidden_layers": len(layers),
         "num_attention_heads": vision_width // SIGLIP_HEAD_WIDTH,
     }
+
+
+def _read_size(published: Mapping[str, Any], name: str) -> int:
+    least = PATCH_PX if name.endswith("image_size") else 0
+    value = published[name]
+    if not isinstance(value, int) or value < least or (least and value % PATCH_PX):
+        raise ModelError(
+            f"The checkpoint's config says {name}: {value!r}",
+            expected=f"a multiple of {PATCH_PX}, above 0" if least else "a whole number, 0 or more",
+            do="correct config.json",
+        )
+    return value
 
 
 def _as_ids(value: int | list[int] | None) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from tubelet.model.pixelrefer.cache import RowCache
 from tubelet.model.pixelrefer.config import PATCH_PX, PixelReferConfig
 from tubelet.model.pixelrefer.encoding import PreparedView, collect_cells
 from tubelet.model.pixelrefer.network import PixelRefer, make_empty
-from tubelet.model.pixelrefer.regions import LOCAL_PX, SCENE_PX, fit_size
+from tubelet.model.pixelrefer.regions import fit_size
 
 CROP_GRID = (9, 10)
 """Patches of a typical crop: 32..50 cells of an object and two patches of padding around them."""
@@ -91,8 +91,8 @@ def _count_request(
     meta = torch.device("meta")
     network = make_empty(config, meta)
     crop = _fit(config, (CROP_GRID[0] * PATCH_PX, CROP_GRID[1] * PATCH_PX), num_frames)
-    local = _fit(config, (LOCAL_PX, LOCAL_PX), num_frames)
-    scene = _fit(config, (SCENE_PX, SCENE_PX), num_frames)
+    local = _fit(config, (config.local_px, config.local_px), num_frames)
+    scene = _fit(config, (config.scene_px, config.scene_px), num_frames)
     merge_size = 1
     if not config.is_lite:
         merge_size = config.spatial_merge_size if num_frames > 1 else 1

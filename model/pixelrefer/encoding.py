@@ -20,10 +20,9 @@ from tubelet.model.frame import Image
 from tubelet.model.pixelrefer.config import PATCH_PX, PixelReferConfig
 from tubelet.model.pixelrefer.network import PixelRefer, RegionCells
 from tubelet.model.pixelrefer.regions import (
-    LITE_CROPS,
     PATCH_AREA_PX,
-    VISION_OBJECT_CROPS,
     RegionView,
+    choose_rule,
     choose_starts,
     cut_region,
     cut_scene,
@@ -70,7 +69,10 @@ class ScenePool:
         identity = (id(view.whole_frame), max_px)
         if identity not in self._by_identity:
             scene = fit_picture(
-                cut_scene(view), factor=PATCH_PX, min_px=self._config.min_image_px, max_px=max_px
+                cut_scene(view, self._config.scene_px),
+                factor=PATCH_PX,
+                min_px=self._config.min_image_px,
+                max_px=max_px,
             )
             digest = hashlib.blake2b(scene.tobytes(), digest_size=16).digest()
             self._by_identity[identity] = scene, digest
@@ -92,11 +94,10 @@ def prepare_views(
     max_px = config.max_request_patches * PATCH_AREA_PX // len(views)
     given = None if permutations is None else iter(permutations)
     limits = {"factor": PATCH_PX, "min_px": config.min_image_px, "max_px": max_px}
+    rule = choose_rule(config)
     prepared = []
     for view in views:
-        cut = cut_region(
-            view, config.num_object_tokens, LITE_CROPS if config.is_lite else VISION_OBJECT_CROPS
-        )
+        cut = cut_region(view, config.num_object_tokens, rule)
         crop = fit_picture(cut.crop, **limits)
         rows, columns = crop.shape[0] // PATCH_PX, crop.shape[1] // PATCH_PX
         patches, weights = spread_cells(cut.grid, rows, columns)
@@ -144,17 +145,32 @@ def encode_views(
             fresh = {view.scene_key: view.scene for view in pack if view.scene_key not in scene_features}
             pictures += [*(view.local for view in pack), *fresh.values()]
         features = encode_pictures(network, pictures)
-        cells = collect_cells(pack, config.num_object_tokens, network.device)
-        tokens_RKC = network.region_encoder.tokenize(torch.cat(features[: len(pack)]), cells)
+        scenes: list[Tensor] = []
         if config.is_lite:
             scene_features.update(zip(fresh, features[2 * len(pack) :], strict=True))
             scenes = [scene_features[view.scene_key] for view in pack]
-            tokens_RKC = _infuse(network, tokens_RKC, features[len(pack) : 2 * len(pack)], scenes)
-        tokens_RKD = network.region_encoder.project(tokens_RKC)
-        num_rows = [config.num_object_tokens if config.is_lite else len(view.patches) for view in pack]
-        tokens += [row_KD[:count] for row_KD, count in zip(tokens_RKD, num_rows, strict=True)]
+        locals_ = features[len(pack) : 2 * len(pack)]
+        tokens += make_tokens(network, pack, features[: len(pack)], locals_, scenes)
         scene_features = {key: kept for key, kept in scene_features.items() if last_use[key] >= len(tokens)}
     return tokens
+
+
+def make_tokens(
+    network: PixelRefer,
+    views: Sequence[PreparedView],
+    crops: Sequence[Tensor],
+    locals_: Sequence[Tensor],
+    scenes: Sequence[Tensor],
+) -> list[Tensor]:
+    """Object tokens from features of each view's pictures, (patches, C); PixelRefer needs crops only."""
+    config = network.config
+    cells = collect_cells(views, config.num_object_tokens, network.device)
+    tokens_RKC = network.region_encoder.tokenize(torch.cat(list(crops)), cells)
+    if config.is_lite:
+        tokens_RKC = _infuse(network, tokens_RKC, locals_, scenes)
+    tokens_RKD = network.region_encoder.project(tokens_RKC)
+    num_rows = [config.num_object_tokens if config.is_lite else len(view.patches) for view in views]
+    return [row_KD[:count] for row_KD, count in zip(tokens_RKD, num_rows, strict=True)]
 
 
 def encode_pictures(network: PixelRefer, pictures: Sequence[Image]) -> list[Tensor]:

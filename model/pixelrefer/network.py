@@ -23,6 +23,7 @@ chose; nothing in here decides either.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -41,6 +42,9 @@ from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position
 from tubelet.model.pixelrefer.config import PATCH_PX, PixelReferConfig
 
 NUM_FUSION_HEADS = 8
+CACHE_ARGUMENT = "cache" if "cache" in inspect.signature(Qwen2Model.forward).parameters else "past_key_values"
+"""What the decoder calls its cache: `transformers` 5.24 renamed it."""
+
 SETTLED_ABSOLUTE, SETTLED_RELATIVE = 1e-6, 1e-5
 """k-means stops when no centre moves further than this, as `torch.allclose` counts it."""
 
@@ -289,8 +293,8 @@ class PixelRefer(nn.Module):
             inputs_embeds=embedded_BTD,
             position_ids=position_BT,
             attention_mask={"full_attention": None if seen_BTS is None else seen_BTS[:, None]},
-            past_key_values=cache,
             use_cache=cache is not None,
+            **({} if cache is None else {CACHE_ARGUMENT: cache}),
         ).last_hidden_state
         return hidden_BTD
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
@@ -19,7 +19,7 @@ from PIL import Image as PilImage
 from tubelet.errors import InputError
 from tubelet.model.frame import Image
 from tubelet.model.masks import Mask
-from tubelet.model.pixelrefer.config import PATCH_PX
+from tubelet.model.pixelrefer.config import PATCH_PX, PixelReferConfig
 from tubelet.records import Box
 
 PADDING_PX = 2 * PATCH_PX
@@ -142,16 +142,32 @@ class CropRule:
     `always_bilinear`: PixelRefer resizes crops bilinearly even when they shrink. `keeps_thin_objects`: the
     mask is sampled at the cells' centres, where a thin object may not show; Lite then has empty tokens, as
     its reference does, while PixelRefer, whose reference fails, takes every cell that the object touches.
+
+    `padding_px` and `local_px` are the same in both, and smaller in small models; the local picture shows
+    PADDING_PX around the object whatever the crop does.
     """
 
     max_cells: int
     keeps_last_line: bool
     always_bilinear: bool
     keeps_thin_objects: bool
+    padding_px: int = PADDING_PX
+    local_px: int = LOCAL_PX
 
 
 LITE_CROPS = CropRule(50, keeps_last_line=True, always_bilinear=False, keeps_thin_objects=False)
 VISION_OBJECT_CROPS = CropRule(100, keeps_last_line=False, always_bilinear=True, keeps_thin_objects=True)
+
+
+def choose_rule(config: PixelReferConfig) -> CropRule:
+    """The paradigm's rule with the sizes of this model."""
+    rule = LITE_CROPS if config.is_lite else VISION_OBJECT_CROPS
+    return replace(
+        rule,
+        max_cells=config.max_region_cells or rule.max_cells,
+        padding_px=config.crop_padding_px,
+        local_px=config.local_px,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +182,9 @@ class CutRegion:
     local: Image
 
 
-def cut_scene(view: RegionView) -> Image:
-    """The whole frame at 336 x 336."""
-    return _resize(view.whole_frame, SCENE_PX, SCENE_PX, cv2.INTER_AREA)
+def cut_scene(view: RegionView, side_px: int = SCENE_PX) -> Image:
+    """The whole frame, squeezed into a square."""
+    return _resize(view.whole_frame, side_px, side_px, cv2.INTER_AREA)
 
 
 def cut_region(view: RegionView, num_tokens: int, rule: CropRule = LITE_CROPS) -> CutRegion:
@@ -184,15 +200,18 @@ def cut_region(view: RegionView, num_tokens: int, rule: CropRule = LITE_CROPS) -
             box=FrameBox(0, 0, 0, 0),
             frame_height=frame_height,
             frame_width=frame_width,
-            local=_resize(view.image, LOCAL_PX, LOCAL_PX, cv2.INTER_AREA),
+            local=_resize(view.image, rule.local_px, rule.local_px, cv2.INTER_AREA),
         )
-    x, y, box_width, box_height = cv2.boundingRect(painted)
-    top, left = max(0, y - PADDING_PX), max(0, x - PADDING_PX)
-    bottom, right = min(height, y + box_height + PADDING_PX), min(width, x + box_width + PADDING_PX)
+    bounds = cv2.boundingRect(painted)
+    top, left, bottom, right = _pad(bounds, rule.padding_px, height, width)
     box = FrameBox(top, left, bottom - 1, right - 1)
     if not rule.keeps_last_line and painted[top : bottom - 1, left : right - 1].any():
         bottom, right = bottom - 1, right - 1
     crop, mask = view.image[top:bottom, left:right], painted[top:bottom, left:right]
+    around = crop
+    if rule.padding_px != PADDING_PX:
+        upper, nearer, lower, farther = _pad(bounds, PADDING_PX, height, width)
+        around = view.image[upper:lower, nearer:farther]
 
     scale: float = math.ceil(math.sqrt(PATCH_AREA_PX * num_tokens / area))
     if scale == 1 and area / PATCH_AREA_PX > rule.max_cells:
@@ -214,7 +233,7 @@ def cut_region(view: RegionView, num_tokens: int, rule: CropRule = LITE_CROPS) -
         box=_place_in_frame(box, view),
         frame_height=frame_height,
         frame_width=frame_width,
-        local=_resize(crop, LOCAL_PX, LOCAL_PX, cv2.INTER_AREA),
+        local=_resize(around, rule.local_px, rule.local_px, cv2.INTER_AREA),
     )
 
 
@@ -344,6 +363,13 @@ def _place_in_frame(box: FrameBox, view: RegionView) -> FrameBox:
         bottom=min(frame_height, round(view.window.y0 + (box.bottom + 1) * scale_y)) - 1,
         right=min(frame_width, round(view.window.x0 + (box.right + 1) * scale_x)) - 1,
     )
+
+
+def _pad(bounds: Sequence[int], padding_px: int, height: int, width: int) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right (exclusive) of (x, y, width, height), padded and kept in the picture."""
+    x, y, box_width, box_height = bounds
+    top, left = max(0, y - padding_px), max(0, x - padding_px)
+    return top, left, min(height, y + box_height + padding_px), min(width, x + box_width + padding_px)
 
 
 def _resize(picture: Image, height: int, width: int, interpolation: int) -> Image:
