@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
@@ -48,3 +49,28 @@ def mask_iou(first: Rle, second: Rle) -> float:
         )
     pair = [{"size": [rle.height, rle.width], "counts": rle.counts} for rle in (first, second)]
     return float(coco.iou(pair[:1], pair[1:], [0])[0, 0])
+
+
+def resize_mask(rle: Rle, height: int, width: int) -> Rle:
+    """The mask on another grid over the same picture.
+
+    A cell belongs to the object when half of it does. Of a thing too small for that on a coarser grid, the
+    cells that it covers most are kept.
+    """
+    if (rle.height, rle.width) == (height, width):
+        return rle
+    is_finer = height * width > rle.height * rle.width
+    cover = cv2.resize(
+        decode_mask(rle).astype(np.float32),
+        (width, height),
+        interpolation=cv2.INTER_LINEAR if is_finer else cv2.INTER_AREA,
+    )
+    return encode_mask((cover > 0) & (cover >= min(0.5, float(cover.max()))))
+
+
+def shrink_mask(rle: Rle, longest: int) -> Rle:
+    """The mask on a grid of at most `longest` cells a side, or as it is where its grid is not larger."""
+    scale = longest / max(rle.height, rle.width)
+    if scale >= 1:
+        return rle
+    return resize_mask(rle, max(1, round(rle.height * scale)), max(1, round(rle.width * scale)))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tubelet.errors import InputError, SourceError, TubeletError
+from tubelet.index.masks import list_videos_with_masks, remove_masks, remove_unfinished_masks
 from tubelet.index.store import IndexStore
 from tubelet.model.registry import TRACKERS
 from tubelet.orchestration.executor import Executor, Outcome
@@ -84,6 +85,7 @@ def index_sources(
     TRACKERS.check(settings.tracker_name)  # a wrong name ends the run before it begins
     work = WorkStore(settings.home)
     with work.claim(), LocalExecutor(settings.num_workers, max_attempts=settings.max_attempts) as executor:
+        remove_unfinished_masks(settings.home)
         batch = _Batch(settings, executor, SqliteLedger(settings.home / "ledger.sqlite"), work, observer)
         return batch.run(addresses)
 
@@ -118,7 +120,14 @@ class _Batch:
             self._close_all()
         if any(report.state == "indexed" for report in self._reports):
             self._index.optimize()
+            self._drop_masks_of_gone_videos()
         return IndexReport(tuple(self._reports))
+
+    def _drop_masks_of_gone_videos(self) -> None:
+        """What lay at an address before is another video, and leaves the index when its successor comes."""
+        kept = list_videos_with_masks(self._settings.home)
+        for video_id in set(kept) - self._index.find_complete(kept):
+            remove_masks(self._settings.home, video_id)
 
     def _work_through(self, addresses: Iterable[str]) -> None:
         with closing(self._plan(addresses)) as planned:

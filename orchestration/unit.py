@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Literal
 
 from tubelet.errors import StoreError
+from tubelet.index.masks import write_masks
 from tubelet.index.store import IndexStore
 from tubelet.orchestration.resources import make_captioner, make_embedder, make_tracker, open_index
 from tubelet.orchestration.work_store import WorkStore
 from tubelet.records import CameraStep, Chunk, ModelNames, Tracklet, Tubelet, Video, View
 from tubelet.settings import Settings
 from tubelet.workers.chunk_result import (
+    ChunkResult,
     read_chunk_result,
     read_tracker_name,
     read_views,
@@ -28,6 +30,7 @@ from tubelet.workers.chunk_result import (
 from tubelet.workers.describe import DescribedObject, describe_tubelets, with_warnings
 from tubelet.workers.frames import Frames
 from tubelet.workers.join import join_tracklets
+from tubelet.workers.masks import gather_masks
 from tubelet.workers.track import track_chunk
 
 
@@ -114,6 +117,8 @@ def _run_video(unit: Unit, started: float) -> UnitReport:
             max_moment_s=settings.max_moment_s,
         )
     )
+    # Masks come first: a video in sight has its masks.
+    _keep_masks(settings.home, unit.video.video_id, gathered, tubelets, described)
     video = with_warnings(unit.video, gathered.warnings)
     models = ModelNames(gathered.tracker, captioner.name, embedder.name)
     _commit(open_index(settings, create=True), video, described, models)
@@ -135,6 +140,23 @@ def _commit(
         [moment for item in described for moment in item.moments],
         models,
     )
+
+
+def _keep_masks(
+    home: Path,
+    video_id: str,
+    gathered: _Gathered,
+    tubelets: Sequence[Tubelet],
+    described: Sequence[DescribedObject],
+) -> None:
+    shown = {item.summary.object_id for item in described}
+    object_of = {
+        tracklet_id: tubelet.object_id
+        for tubelet in tubelets
+        if tubelet.object_id in shown
+        for tracklet_id in tubelet.tracklet_ids
+    }
+    write_masks(home, video_id, gather_masks(gathered.read_again(), object_of))
 
 
 class _Reader:
@@ -196,8 +218,11 @@ class _Gathered:
             self._path_of.update({tracklet.tracklet_id: path for tracklet in result.tracklets})
             yield result.chunk, result.tracklets
 
+    def read_again(self) -> Iterator[ChunkResult]:
+        return map(read_chunk_result, self._paths)
+
     def views_of(self, tubelet: Tubelet) -> list[View]:
         views: list[View] = []
         for tracklet_id in tubelet.tracklet_ids:
             views += read_views(self._path_of[tracklet_id], [tracklet_id])[tracklet_id]
-        return views
+        return sorted(views, key=lambda view: view.time_s)

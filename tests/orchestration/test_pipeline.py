@@ -11,6 +11,7 @@ import tubelet
 from tests.orchestration.conftest import read_rows
 from tests.orchestration.light_models import LIGHT_EMBEDDER
 from tubelet.errors import InputError, StoreError
+from tubelet.index.masks import list_videos_with_masks, read_masks
 from tubelet.orchestration.work_store import WorkStore
 from tubelet.records import VideoReport
 from tubelet.settings import Settings, load_settings
@@ -57,6 +58,16 @@ def test_index_then_search_then_skip(short_clip: Path, settings: Settings) -> No
     assert "red" in result.hits[0].attributes.colours
     assert result.hits[0].motion.turn == "left"
     assert result.hits[0].thumbnail.startswith(b"\xff\xd8")
+
+    video_id = report.videos[0].video_id
+    masks = list(read_masks(settings.home, video_id))
+    assert {name for name, _, _ in masks} == {
+        row["object_id"] for row in read_rows(settings.home)["tubelets"]
+    }
+    for row in read_rows(settings.home)["tubelets"]:
+        assert [round(time_s, 3) for name, time_s, _ in masks if name == row["object_id"]] == [
+            point["t"] for point in row["path"]
+        ]
 
     before = read_rows(settings.home)
     again = tubelet.index([str(short_clip)], settings=settings)
@@ -135,6 +146,7 @@ def test_changed_content_replaces_what_was_there(
     rows = read_rows(settings.home)
     assert [row["video_id"] for row in rows["videos"]] == [report.videos[0].video_id] != [before]
     assert {row["video_id"] for row in rows["moments"]} == {report.videos[0].video_id}
+    assert list_videos_with_masks(settings.home) == [report.videos[0].video_id]
 
 
 def test_nothing_asked_for_is_an_error(settings: Settings) -> None:
