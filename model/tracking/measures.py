@@ -60,6 +60,45 @@ class Overlaps:
 
 
 @dataclass(frozen=True, slots=True)
+class HotaTally:
+    """What HOTA is made of, at each of HOTA_THRESHOLDS. Tallies of several runs add up.
+
+    `matched_L` counts matched sightings, `association_L` sums their association accuracy and `overlap_L`
+    their IoU. `num_truth` and `num_result` count all sightings.
+    """
+
+    matched_L: Floats
+    association_L: Floats
+    overlap_L: Floats
+    num_truth: int
+    num_result: int
+
+    def __add__(self, other: HotaTally) -> HotaTally:
+        return HotaTally(
+            self.matched_L + other.matched_L,
+            self.association_L + other.association_L,
+            self.overlap_L + other.overlap_L,
+            self.num_truth + other.num_truth,
+            self.num_result + other.num_result,
+        )
+
+    def score(self) -> tuple[float, float, float, float]:
+        """HOTA, DetA, AssA and LocA, means over the thresholds."""
+        if not (self.num_truth and self.num_result):
+            empty = float(self.num_truth == self.num_result)
+            return empty, empty, empty, 1.0
+        association = self.association_L / np.maximum(1, self.matched_L)
+        detection = self.matched_L / np.maximum(1, self.num_truth + self.num_result - self.matched_L)
+        localisation = np.maximum(1e-10, self.overlap_L) / np.maximum(1e-10, self.matched_L)
+        return (
+            float(np.sqrt(detection * association).mean()),
+            float(detection.mean()),
+            float(association.mean()),
+            float(localisation.mean()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class TrackingScores:
     """Scores of one run, 0..1 except the counts; MOTA may be negative.
 
@@ -133,31 +172,31 @@ def compare_frames(truth: Sightings, result: Sightings) -> Overlaps:
 
 def measure_hota(overlaps: Overlaps) -> tuple[float, float, float, float]:
     """HOTA, DetA, AssA and LocA, means over the thresholds 0.05 to 0.95."""
+    return tally_hota(overlaps).score()
+
+
+def tally_hota(overlaps: Overlaps) -> HotaTally:
+    """What HOTA is made of, over one run."""
     num_truth, num_result = overlaps.count_sightings()
-    if not (num_truth.sum() and num_result.sum()):
-        empty = float(num_truth.sum() == num_result.sum())
-        return empty, empty, empty, 1.0
-    alignment = _align_globally(overlaps, num_truth, num_result)
     num_levels = len(HOTA_THRESHOLDS)
     matches = np.zeros((num_levels, overlaps.num_truth, overlaps.num_results))
     overlap_sums = np.zeros(num_levels)
-    for frame in overlaps.frames:
-        rows, columns = linear_sum_assignment(-alignment[np.ix_(frame.truth, frame.result)] * frame.iou)
-        ious = frame.iou[rows, columns]
-        for level, threshold in enumerate(HOTA_THRESHOLDS):
-            good = ious >= threshold - _EPSILON
-            matches[level, frame.truth[rows[good]], frame.result[columns[good]]] += 1
-            overlap_sums[level] += ious[good].sum()
-    num_matched = matches.sum((1, 2))
+    if num_truth.sum() and num_result.sum():
+        alignment = _align_globally(overlaps, num_truth, num_result)
+        for frame in overlaps.frames:
+            rows, columns = linear_sum_assignment(-alignment[np.ix_(frame.truth, frame.result)] * frame.iou)
+            ious = frame.iou[rows, columns]
+            for level, threshold in enumerate(HOTA_THRESHOLDS):
+                good = ious >= threshold - _EPSILON
+                matches[level, frame.truth[rows[good]], frame.result[columns[good]]] += 1
+                overlap_sums[level] += ious[good].sum()
     unions = num_truth[:, None] + num_result - matches
-    association = (matches**2 / np.maximum(1, unions)).sum((1, 2)) / np.maximum(1, num_matched)
-    detection = num_matched / np.maximum(1, num_truth.sum() + num_result.sum() - num_matched)
-    localisation = np.maximum(1e-10, overlap_sums) / np.maximum(1e-10, num_matched)
-    return (
-        float(np.sqrt(detection * association).mean()),
-        float(detection.mean()),
-        float(association.mean()),
-        float(localisation.mean()),
+    return HotaTally(
+        matched_L=matches.sum((1, 2)),
+        association_L=(matches**2 / np.maximum(1, unions)).sum((1, 2)),
+        overlap_L=overlap_sums,
+        num_truth=int(num_truth.sum()),
+        num_result=int(num_result.sum()),
     )
 
 

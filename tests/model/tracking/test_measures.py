@@ -15,9 +15,12 @@ from PIL import Image as Picture
 from tubelet.errors import InputError
 from tubelet.model.masks import Mask, encode_mask
 from tubelet.model.tracking.measures import (
+    compare_frames,
     measure_contour,
+    measure_hota,
     measure_masks,
     measure_tracking,
+    tally_hota,
 )
 from tubelet.model.tracking.truth import read_mask_folder, read_mot_file
 from tubelet.records import Box, Rle
@@ -222,3 +225,15 @@ def test_mot_files_are_read(tmp_path: Path) -> None:
         file.write_text(wrong)
         with pytest.raises(InputError, match="line 1"):
             read_mot_file(file)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_tallies_of_two_runs_add_up_to_the_score_of_both(silent: bool) -> None:
+    (truth, result), (other_truth, other_result) = make_run(3, 2), make_run(8, 5)
+    if silent:
+        other_result = [{} for _ in other_result]
+    tally = tally_hota(compare_frames(truth, result)) + tally_hota(compare_frames(other_truth, other_result))
+    moved_truth = [{1000 + number: box for number, box in frame.items()} for frame in other_truth]
+    moved_result = [{5000 + number: box for number, box in frame.items()} for frame in other_result]
+    together = measure_hota(compare_frames(truth + moved_truth, result + moved_result))
+    assert tally.score() == pytest.approx(together)
