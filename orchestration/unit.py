@@ -18,7 +18,7 @@ from tubelet.index.masks import write_masks
 from tubelet.index.store import IndexStore
 from tubelet.orchestration.resources import make_captioner, make_embedder, make_tracker, open_index
 from tubelet.orchestration.work_store import WorkStore
-from tubelet.records import CameraStep, Chunk, ModelNames, Tracklet, Tubelet, Video, View
+from tubelet.records import CameraStep, Chunk, ModelNames, Tubelet, Video, View
 from tubelet.settings import Settings
 from tubelet.workers.chunk_result import (
     ChunkResult,
@@ -104,7 +104,7 @@ def _run_video(unit: Unit, started: float) -> UnitReport:
     work = WorkStore(settings.home)
     paths = [work.chunk_path(unit.video, chunk, settings.options_digest) for chunk in unit.chunks]
     gathered = _Gathered(paths)
-    tubelets = join_tracklets(unit.video.video_id, gathered.read_in_order())
+    tubelets = join_tracklets(unit.video, gathered.read_in_order(), rejoin_s=settings.rejoin_s)
     captioner, embedder = make_captioner(settings), make_embedder(settings)
     described = list(
         describe_tubelets(
@@ -207,7 +207,7 @@ class _Gathered:
         self.warnings: list[str] = []
         self.tracker = ""
 
-    def read_in_order(self) -> Iterator[tuple[Chunk, tuple[Tracklet, ...]]]:
+    def read_in_order(self) -> Iterator[ChunkResult]:
         for path in self._paths:
             result = read_chunk_result(path)
             self.tracker = result.tracker
@@ -216,7 +216,7 @@ class _Gathered:
                 step for step in result.camera if result.chunk.start_s <= step.time_s < result.chunk.end_s
             ]
             self._path_of.update({tracklet.tracklet_id: path for tracklet in result.tracklets})
-            yield result.chunk, result.tracklets
+            yield result
 
     def read_again(self) -> Iterator[ChunkResult]:
         return map(read_chunk_result, self._paths)

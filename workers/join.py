@@ -1,107 +1,160 @@
-"""Joining: tracklets of neighbouring chunks that are one object become one tubelet.
+"""Joining: tracklets of a video's chunks that are one object become one tubelet.
 
-Neighbours read the same frames in their overlap, so one object has two masks on each of them. A pair's
-score is the mean IoU over the frames that carry both, and pairs are chosen one-to-one (Hungarian method).
+Neighbours read the same frames in their overlap, so one object has two masks on each of them. The score of a
+pair is the mean mask IoU over the frames that carry both, where a frame weighs 1 / (1 + seconds to the seam):
+when a tracker takes one object for another inside the overlap, what counts is which object it is on where the
+chunk's own window begins. Pairs are chosen one-to-one (Hungarian method), at a score of 0.3 or more, or 0.5
+when fewer than three frames speak for it. What is left over may still belong to an object that was chosen,
+found again after a gap, and is assigned in further rounds. Chains with a gap between them are the matter of
+`rejoin`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from tubelet.model.masks import mask_iou
-from tubelet.records import Chunk, Observation, Tracklet, Tubelet
+from tubelet.model.tracking.association import assign
+from tubelet.records import CameraStep, Chunk, Observation, Tracklet, Tubelet, Video
+from tubelet.workers.chunk_result import ChunkResult
+from tubelet.workers.rejoin import Chain, Scene, rejoin_chains
 
 MIN_OVERLAP_IOU = 0.3
+MIN_OVERLAP_IOU_OF_FEW = 0.5
+FEW_FRAMES = 3
 
 
 @dataclass(slots=True)
-class _Growing:
-    """A tubelet whose end is not yet known, and the last chunk's tracklet in it."""
+class _Open:
+    """A chain that later chunks may still overlap, and what was seen of it with masks, by time."""
 
-    observations: list[Observation]
-    tracklet_ids: list[str] = field(default_factory=list)
-    last: Tracklet | None = None
+    chain: Chain
+    read_end_s: float
+    seen: dict[float, Observation] = field(default_factory=dict)
 
 
-def join_tracklets(video_id: str, chunks: Iterable[tuple[Chunk, Sequence[Tracklet]]]) -> list[Tubelet]:
+def join_tracklets(video: Video, results: Iterable[ChunkResult], *, rejoin_s: float) -> list[Tubelet]:
     """Join the tracklets of a video's chunks, given in order; holds the masks of two chunks at a time.
 
-    Every observation belongs to the chunk whose own window holds it, so none is counted twice. Tubelets
-    come in order of their start; ids depend on the video and on where and when the object first appears.
+    Every observation belongs to the chunk whose own window holds it, so none is counted twice. An object that
+    was away for at most `rejoin_s` may be joined again. Tubelets come in order of their start.
     """
-    finished: list[_Growing] = []
-    growing: list[_Growing] = []
-    for chunk, tracklets in chunks:
-        pairs = _match([item.last for item in growing if item.last], tracklets)
-        next_growing: list[_Growing] = []
-        for place, tracklet in enumerate(tracklets):
-            item = growing[pairs[place]] if place in pairs else _Growing([])
-            item.observations += _own_observations(tracklet, chunk)
-            item.tracklet_ids.append(tracklet.tracklet_id)
-            item.last = tracklet
-            next_growing.append(item)
-        joined = {id(item) for item in next_growing}
-        finished += [item for item in growing if id(item) not in joined]
-        growing = next_growing
-    finished += growing
-    return _name(video_id, [item for item in finished if item.observations])
+    chains: list[Chain] = []
+    still_open: list[_Open] = []
+    camera: list[CameraStep] = []
+    cuts: list[float] = []
+    for result in results:
+        chunk = result.chunk
+        camera += [step for step in result.camera if _owns(chunk, step.time_s)]
+        cuts += [time_s for time_s in result.cuts if _owns(chunk, time_s)]
+        still_open = [item for item in still_open if item.read_end_s > chunk.read_start_s]
+        begun = _take_in(still_open, result)
+        chains += [item.chain for item in begun]
+        still_open += begun
+    chains = [chain for chain in chains if chain.observations]
+    for chain in chains:
+        chain.sort()
+    scene = Scene(cuts, camera, video.width, video.height)
+    return _name(video.video_id, rejoin_chains(chains, scene, rejoin_s=rejoin_s))
 
 
-def score_overlap(first: Tracklet, second: Tracklet) -> float:
-    """Mean IoU of two tracklets over the frames that both are on; 0 where they share none."""
-    theirs = {observation.time_s: observation for observation in second.observations}
-    shared = [_iou(mine, theirs[mine.time_s]) for mine in first.observations if mine.time_s in theirs]
-    return float(np.mean(shared)) if shared else 0.0
+def score_overlap(first: dict[float, Observation], second: Tracklet, seam_s: float) -> float:
+    """How surely an object seen by time is a tracklet, 0..1; 0 where it is not believed at all."""
+    total = weights = 0.0
+    num_frames = 0
+    for theirs in second.observations:
+        mine = first.get(theirs.time_s)
+        if mine is not None:
+            weight = 1 / (1 + abs(theirs.time_s - seam_s))
+            total += weight * _iou(mine, theirs)
+            weights += weight
+            num_frames += 1
+    limit = MIN_OVERLAP_IOU if num_frames >= FEW_FRAMES else MIN_OVERLAP_IOU_OF_FEW
+    return total / weights if num_frames and total >= limit * weights else 0.0
 
 
 def _iou(first: Observation, second: Observation) -> float:
-    if first.mask is None or second.mask is None:
-        return first.box.iou(second.box)
+    overlap = first.box.iou(second.box)
+    if overlap == 0 or first.mask is None or second.mask is None:
+        return overlap
     return mask_iou(first.mask, second.mask)
 
 
-def _match(before: Sequence[Tracklet], after: Sequence[Tracklet]) -> dict[int, int]:
-    """One-to-one pairs as {place in after: place in before}."""
-    if not before or not after:
-        return {}
-    scores = np.array([[score_overlap(old, new) for new in after] for old in before])
-    rows, columns = linear_sum_assignment(scores, maximize=True)
-    return {
-        int(column): int(row)
-        for row, column in zip(rows, columns, strict=True)
-        if scores[row, column] >= MIN_OVERLAP_IOU
-    }
+def _take_in(still_open: Sequence[_Open], result: ChunkResult) -> list[_Open]:
+    """Give the tracklets of a chunk to the chains that they go on with; those of new chains are returned."""
+    chunk, tracklets = result.chunk, result.tracklets
+    scores = np.array(
+        [[score_overlap(item.seen, new, chunk.start_s) for new in tracklets] for item in still_open]
+    ).reshape(len(still_open), len(tracklets))
+    given: dict[int, list[int]] = {}
+    left = set(range(len(tracklets)))
+    while pairs := assign(_price(scores, tracklets, given, left)):
+        for place, new in pairs:
+            given.setdefault(place, []).append(new)
+            left.discard(new)
+    for place, news in given.items():
+        for new in news:
+            _extend(still_open[place], tracklets[new], chunk)
+    begun = [_Open(Chain(), chunk.read_end_s) for _ in left]
+    for item, new in zip(begun, sorted(left), strict=True):
+        _extend(item, tracklets[new], chunk)
+    return begun
 
 
-def _own_observations(tracklet: Tracklet, chunk: Chunk) -> list[Observation]:
-    """The observations in the chunk's own window, without their masks, which only the overlap needs."""
-    return [
-        Observation(observation.time_s, observation.box, observation.score)
+def _price(
+    scores: np.ndarray, tracklets: Sequence[Tracklet], given: dict[int, list[int]], left: set[int]
+) -> np.ndarray:
+    """What each pair costs in this round, infinite where it may not be chosen."""
+    prices = np.where(scores > 0, 1 - scores, np.inf)
+    prices[:, [new for new in range(len(tracklets)) if new not in left]] = np.inf
+    for place, news in given.items():
+        for new in left:
+            if any(_were_visible_at_once(tracklets[new], tracklets[other]) for other in news):
+                prices[place, new] = np.inf
+    return prices
+
+
+def _were_visible_at_once(first: Tracklet, second: Tracklet) -> bool:
+    times = {observation.time_s for observation in first.observations}
+    return any(observation.time_s in times for observation in second.observations)
+
+
+def _extend(item: _Open, tracklet: Tracklet, chunk: Chunk) -> None:
+    own = [
+        replace(observation, mask=None)  # masks are needed in the overlap only
         for observation in tracklet.observations
-        if chunk.start_s <= observation.time_s < chunk.end_s
+        if _owns(chunk, observation.time_s)
     ]
+    item.chain.add(tracklet, own)
+    item.read_end_s = max(item.read_end_s, chunk.read_end_s)
+    item.seen = {time_s: seen for time_s, seen in item.seen.items() if time_s >= chunk.read_start_s}
+    for seen in tracklet.observations:
+        if seen.time_s >= chunk.start_s or seen.time_s not in item.seen:
+            item.seen[seen.time_s] = seen
 
 
-def _name(video_id: str, items: list[_Growing]) -> list[Tubelet]:
-    items.sort(key=lambda item: (item.observations[0].time_s, item.observations[0].box))
+def _owns(chunk: Chunk, time_s: float) -> bool:
+    return chunk.start_s <= time_s < chunk.end_s
+
+
+def _name(video_id: str, chains: Sequence[Chain]) -> list[Tubelet]:
+    """Give ids: by the frame on which an object first appears and, among those of one frame, its place in it.
+
+    The frame is one of the video's grid and the places are only compared, so a box that differs by a pixel
+    between two ways of cutting the video into chunks does not change an id.
+    """
+    ordered = sorted(chains, key=lambda chain: (chain.start_s, chain.observations[0].box))
     tubelets = []
-    used: set[str] = set()
-    for item in items:
-        first = item.observations[0]
-        words = f"{video_id} {first.time_s:.3f} {tuple(round(side, 1) for side in first.box)}"
-        object_id = _hash(words)
-        while object_id in used:  # two objects that begin in one place at one time
-            words += " again"
-            object_id = _hash(words)
-        used.add(object_id)
-        tubelets.append(Tubelet(object_id, video_id, tuple(item.observations), tuple(item.tracklet_ids)))
+    for start_s, together in groupby(ordered, key=lambda chain: chain.start_s):
+        for place, chain in enumerate(together):
+            digest = hashlib.blake2b(f"{video_id} {start_s:.3f} {place}".encode(), digest_size=8)
+            object_id = "o" + digest.hexdigest()
+            tubelets.append(
+                Tubelet(object_id, video_id, tuple(chain.observations), tuple(chain.tracklet_ids))
+            )
     return tubelets
-
-
-def _hash(words: str) -> str:
-    return "o" + hashlib.blake2b(words.encode(), digest_size=8).hexdigest()

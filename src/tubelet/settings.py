@@ -78,6 +78,9 @@ class Settings(BaseModel):
     )
     chunk_s: float = Field(60.0, ge=1, le=3600, description="Length of a chunk in seconds.")
     margin_s: float = Field(4.0, ge=0, le=60, description="Overlap of a chunk with each neighbour.")
+    rejoin_s: float = Field(
+        10.0, ge=0, le=600, description="An object that is away for longer is another one when it returns."
+    )
     max_moment_s: float = Field(10.0, ge=1, le=600, description="A moment is never longer.")
     workers: int = Field(0, ge=0, le=1024, description="Worker processes; 0 chooses by the cores.")
     max_attempts: int = Field(3, ge=1, le=100, description="Tries for a unit whose process died.")
@@ -144,6 +147,7 @@ class Settings(BaseModel):
             "frame_size_px": self.frame_size_px,
             "chunk_s": self.chunk_s,
             "margin_s": self.margin_s,
+            "rejoin_s": self.rejoin_s,
             "max_moment_s": self.max_moment_s,
         }
         return hashlib.blake2b(json.dumps(options, sort_keys=True).encode(), digest_size=8).hexdigest()
