@@ -44,11 +44,18 @@ def make_small_config(
     blocks: tuple[int, int, int, int] = (1, 1, 2, 1),
     num_memory_layers: int = 2,
     feed_forward: int = 512,
+    decoder_feed_forward: int = 2048,
+    num_memories: int = 7,
+    num_pointers: int = 16,
+    several_masks_when_following: bool = True,
 ) -> Sam2VideoConfig:
     """A SAM 2 small enough for a processor: 5.7M parameters at the defaults.
 
     `image_px` is the side of the square picture the network sees, a multiple of 32; `hidden` the channels
-    of image features, 128 or 256; `embed` the channels of the first of the four stages, doubled at each.
+    of image features, 128 or 256; `embed` the channels of the first of the four stages, doubled at each;
+    `num_memories` and `num_pointers` how many frames, the prompted one among them, are remembered whole and
+    as a pointer. Without `several_masks_when_following` one mask is decoded for an object that is followed
+    or boxed, always by the token that was trained for it.
     """
     if image_px < 64 or image_px % 32:
         raise SettingsError(f"image_px is {image_px}", expected="a multiple of 32, 64 or more")
@@ -66,6 +73,25 @@ def make_small_config(
         feed_forward=feed_forward,
         windows=(8, 4, 8, 4),
         background_window=(7, 7),
+        decoder_feed_forward=decoder_feed_forward,
+        num_memories=num_memories,
+        num_pointers=num_pointers,
+        several_masks_when_following=several_masks_when_following,
+    )
+
+
+def make_bundled_config(*, image_px: int = 256) -> Sam2VideoConfig:
+    """The shape of the SAM 2 that ships, `sam2-small`. The weights do not depend on `image_px`, so that it
+    can be trained on smaller pictures than it is run on."""
+    return make_small_config(
+        image_px=image_px,
+        embed=40,
+        blocks=(1, 1, 3, 1),
+        feed_forward=256,
+        decoder_feed_forward=512,
+        num_memories=4,
+        num_pointers=8,
+        several_masks_when_following=False,
     )
 
 
@@ -81,6 +107,10 @@ def _make_config(
     feed_forward: int,
     windows: tuple[int, ...],
     background_window: tuple[int, int],
+    decoder_feed_forward: int = 2048,
+    num_memories: int = 7,
+    num_pointers: int = 16,
+    several_masks_when_following: bool = True,
 ) -> Sam2VideoConfig:
     """Spell out every place in which `transformers` wants these numbers."""
     channels = [embed * 2**stage for stage in range(4)]
@@ -106,7 +136,14 @@ def _make_config(
             "fpn_hidden_size": hidden,
         },
         prompt_encoder_config={"hidden_size": hidden, "image_size": image_px},
-        mask_decoder_config={"hidden_size": hidden},
+        mask_decoder_config={
+            "hidden_size": hidden,
+            "mlp_dim": decoder_feed_forward,
+            "dynamic_multimask_via_stability": several_masks_when_following,
+        },
+        num_maskmem=num_memories,
+        max_object_pointers_in_encoder=num_pointers,
+        multimask_output_for_tracking=several_masks_when_following,
         memory_attention_hidden_size=hidden,
         memory_attention_num_layers=num_memory_layers,
         memory_attention_feed_forward_hidden_size=feed_forward,

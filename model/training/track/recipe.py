@@ -1,0 +1,138 @@
+"""Recipes: the stages in which a SAM 2 is trained, each with its pictures, its rates and its length."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tubelet.errors import SettingsError, UnknownNameError
+from tubelet.model.training.schedule import LoopSettings, parse_settings
+from tubelet.model.training.track.evaluation import EvaluationSettings
+from tubelet.model.training.track.losses import LossWeights
+from tubelet.model.training.track.samples import SampleSettings
+
+
+class Stage(BaseModel):
+    """One run of the training loop. It begins with the best weights of the stage before."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    loop: LoopSettings
+    samples: SampleSettings
+    pictures: SampleSettings | None = None
+    """Single pictures that are mixed in, so that what was learnt of them is not forgotten."""
+    picture_share: float = Field(0.5, ge=0, lt=1)
+    """Of the batches, where there are such pictures."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    losses: LossWeights = LossWeights()
+    source_px: int = Field(0, ge=0)
+    """Short side of rendered clips; 0 takes the network's."""
+
+
+class TrackRecipe(BaseModel):
+    """All stages. `image_px` is the size that the finished network runs at, and 0 the initial one's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    about: str = ""
+    image_px: int = Field(0, ge=0)
+    stages: tuple[Stage, ...] = Field(min_length=1)
+
+    def override(self, *, steps: int | None = None, image_px: int | None = None) -> TrackRecipe:
+        """The recipe with every stage as long, or its pictures as large, as asked."""
+        values = self.model_dump()
+        for stage in values["stages"]:
+            if steps is not None:
+                stage["loop"]["steps"] = steps
+            for samples in (stage["samples"], stage["pictures"]) if image_px is not None else ():
+                if samples is not None:
+                    samples["image_px"] = image_px
+        if image_px is not None:
+            values["image_px"] = image_px
+        return parse_settings(TrackRecipe, values)
+
+
+def load_recipe(name: str) -> TrackRecipe:
+    """A recipe by its name. Raises UnknownNameError."""
+    if name not in RECIPES:
+        raise UnknownNameError("training recipe", name, RECIPES)
+    return parse_settings(TrackRecipe, RECIPES[name])
+
+
+def read_recipe(file: Path) -> TrackRecipe:
+    """A recipe from a TOML file with the fields of `TrackRecipe`. Raises SettingsError."""
+    try:
+        return parse_settings(TrackRecipe, tomllib.loads(file.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(
+            f"{file} cannot be read as a recipe: {error}", expected="a TOML file with [[stages]]"
+        ) from error
+
+
+_CLIP_PROMPTS = {"mask": 0.5, "box": 0.3, "point": 0.2}
+
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "small": {
+        "about": "the bundled sam2-small, from random weights, on rendered scenes: hours on two cores",
+        "image_px": 256,
+        "stages": [
+            {
+                "name": "pictures-128",
+                "loop": {
+                    "steps": 4000,
+                    "seed": 1,
+                    "optimizer": "muon",
+                    "learning_rate": 1e-3,
+                    "schedule": "constant",
+                    "warmup_steps": 100,
+                    "average_decay": 0.998,
+                    "evaluate_every": 400,
+                    "save_every": 200,
+                    "best_by": "score",
+                    "prefetch_workers": 1,
+                    "prefetch_depth": 8,
+                },
+                "samples": {"image_px": 128, "clips_per_batch": 4},
+                "source_px": 160,
+            },
+        ],
+    },
+    "fine-tune": {
+        "about": "a published SAM 2.1, on clips of 8 frames; the image encoder slower than the rest",
+        "stages": [
+            {
+                "name": "clips",
+                "loop": {
+                    "steps": 2000,
+                    "learning_rate": 5e-6,
+                    "parts": [{"pattern": "network.vision_encoder.*", "factor": 0.6}],
+                    "warmup_steps": 50,
+                    "weight_decay": 0.1,
+                    "clip_norm": 0.1,
+                    "evaluate_every": 200,
+                    "save_every": 100,
+                    "best_by": "score",
+                    "accumulate": 2,
+                    "prefetch_workers": 2,
+                },
+                "samples": {
+                    "image_px": 1024,
+                    "clips_per_batch": 1,
+                    "crops_per_clip": 1,
+                    "num_frames": 8,
+                    "max_objects": 3,
+                    "min_area_share": 0.0005,
+                    "whole": 0.8,
+                    "prompts": _CLIP_PROMPTS,
+                    "loss_scale": 4,
+                },
+                "evaluation": {"num_pictures": 8, "num_clips": 6},
+            },
+        ],
+    },
+}
