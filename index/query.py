@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tubelet.errors import QueryError
-from tubelet.index.lexicon import CATEGORIES, FILLERS, list_wider
-from tubelet.index.phrases import Kind, Phrase, find_phrases
-from tubelet.index.times import TimeWindow, cut_times
+from tubelet.index.parsing.lexicon import CATEGORIES, FILLERS, list_wider
+from tubelet.index.parsing.phrases import Kind, Phrase, find_phrases
+from tubelet.index.parsing.times import TimeWindow, cut_times
 from tubelet.index.words import tokenize
 from tubelet.records import Attributes
 

@@ -21,11 +21,11 @@ from lancedb.expr import Expr, col, lit
 from numpy.typing import NDArray
 
 from tubelet.errors import QueryError
-from tubelet.index.explaining import explain_hit
-from tubelet.index.lexicon import PARENTS
+from tubelet.index.searching.explaining import explain_hit
+from tubelet.index.parsing.lexicon import PARENTS
 from tubelet.index.query import Condition, ParsedQuery
 from tubelet.index.schema import read_attributes, read_box, read_motion
-from tubelet.index.scoring import (
+from tubelet.index.searching.scoring import (
     HEADING_ANGLES,
     SCORED_COLUMNS,
     Values,

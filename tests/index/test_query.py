@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.index.factories import make_attributes
 from tubelet.errors import QueryError
-from tubelet.index.lexicon import CATEGORIES, CLOSE_COLOURS, COLOURS, PARENTS, SIZES, list_wider
+from tubelet.index.parsing.lexicon import CATEGORIES, CLOSE_COLOURS, COLOURS, PARENTS, SIZES, list_wider
 from tubelet.index.query import Condition, choose_label, parse_query
-from tubelet.index.scoring import FLOORS, HEADING_ANGLES
+from tubelet.index.searching.scoring import FLOORS, HEADING_ANGLES
 from tubelet.model.describing.colour import COLOUR_NAMES
 
 TRAFFIC = Path(__file__).resolve().parents[3] / "shared" / "queries" / "traffic.json"

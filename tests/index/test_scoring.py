@@ -19,7 +19,7 @@ from tests.index.factories import (
 )
 from tubelet.index.query import Condition, parse_query
 from tubelet.index.schema import make_moment_row, make_moments_schema
-from tubelet.index.scoring import FLOORS, TEXT_WEIGHT, UNKNOWN, judge, match_category, score_moments
+from tubelet.index.searching.scoring import FLOORS, TEXT_WEIGHT, UNKNOWN, judge, match_category, score_moments
 from tubelet.records import Moment
 
 

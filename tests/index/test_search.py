@@ -23,7 +23,7 @@ from tests.index.factories import (
 )
 from tubelet.errors import QueryError
 from tubelet.index.query import parse_query
-from tubelet.index.scoring import TEXT_WEIGHT
+from tubelet.index.searching.scoring import TEXT_WEIGHT
 from tubelet.index.search import SearchFilter, search_moments
 from tubelet.index.store import IndexStore
 from tubelet.model.embedding import MiniLmEmbedder

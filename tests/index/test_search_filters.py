@@ -22,7 +22,7 @@ from tests.index.factories import (
     make_video,
 )
 from tubelet.index.query import Condition, ParsedQuery, parse_query
-from tubelet.index.scoring import judge
+from tubelet.index.searching.scoring import judge
 from tubelet.index.search import SearchFilter, make_requirement, search_moments
 from tubelet.index.store import IndexStore
 from tubelet.records import Moment

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tubelet.index.query import Condition, ParsedQuery
-from tubelet.index.scoring import match_colours
+from tubelet.index.searching.scoring import match_colours
 from tubelet.index.words import tokenize
 
 MATCH, MISMATCH = 0.5, 0.25

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tubelet.index.lexicon import CLOSE_COLOURS, COLOURS, list_wider
-from tubelet.index.phrases import Kind
+from tubelet.index.parsing.lexicon import CLOSE_COLOURS, COLOURS, list_wider
+from tubelet.index.parsing.phrases import Kind
 from tubelet.index.query import Condition, ParsedQuery
 
 Values = NDArray[np.float64]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tubelet.index.lexicon import CATEGORIES, COLOURS, RELATIONS, SCENERY, SHADES, SIZES
+from tubelet.index.parsing.lexicon import CATEGORIES, COLOURS, RELATIONS, SCENERY, SHADES, SIZES
 
 Kind = Literal[
     "colour", "category", "size", "turn", "heading", "pace", "range", "entry", "exit", "place_x", "place_y"

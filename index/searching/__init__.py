@@ -1,0 +1,1 @@
+"""From a structured query to hits: filters, candidates, judging, ranking, reasons."""
