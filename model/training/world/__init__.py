@@ -1,0 +1,32 @@
+"""A rendered world with exact truth: street and park scenes to train and to test on. How: docs/world.md."""
+
+from tubelet.model.training.world.render import render_clip, render_image
+from tubelet.model.training.world.spec import (
+    ACTIONS,
+    CATEGORIES,
+    COLOURS,
+    RELATIONS,
+    CameraPose,
+    CameraTruth,
+    ClipSpec,
+    ObjectTruth,
+    Phase,
+    Relation,
+    RenderedClip,
+)
+
+__all__ = [
+    "ACTIONS",
+    "CATEGORIES",
+    "COLOURS",
+    "RELATIONS",
+    "CameraPose",
+    "CameraTruth",
+    "ClipSpec",
+    "ObjectTruth",
+    "Phase",
+    "Relation",
+    "RenderedClip",
+    "render_clip",
+    "render_image",
+]
