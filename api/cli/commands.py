@@ -1,12 +1,27 @@
 """Imports every command so that it registers itself."""
 
-from tubelet.api.cli import demo, describe, doctor, evaluate, export, index, info, models, search, serve, show
+from tubelet.api.cli import (
+    demo,
+    describe,
+    doctor,
+    evaluate,
+    evaluate_rendered,
+    export,
+    index,
+    info,
+    models,
+    search,
+    serve,
+    show,
+    train,
+)
 
 __all__ = [
     "demo",
     "describe",
     "doctor",
     "evaluate",
+    "evaluate_rendered",
     "export",
     "index",
     "info",
@@ -14,4 +29,5 @@ __all__ = [
     "search",
     "serve",
     "show",
+    "train",
 ]

@@ -141,7 +141,7 @@ def make_optimizers(model: nn.Module, settings: LoopSettings) -> list[torch.opti
     """
     groups = group_parameters(model, settings)
     if settings.optimizer == "adamw":
-        return [torch.optim.AdamW(groups, betas=settings.betas)]
+        return [torch.optim.AdamW(groups, betas=settings.betas, fused=True)]
     matrices, others = [], []
     for group in groups:
         for chosen, is_plain in ((matrices, True), (others, False)):
@@ -152,5 +152,5 @@ def make_optimizers(model: nn.Module, settings: LoopSettings) -> list[torch.opti
     if matrices:
         optimizers.append(torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw"))
     if others:
-        optimizers.append(torch.optim.AdamW(others, betas=settings.betas))
+        optimizers.append(torch.optim.AdamW(others, betas=settings.betas, fused=True))
     return optimizers

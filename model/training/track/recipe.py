@@ -76,29 +76,35 @@ def read_recipe(file: Path) -> TrackRecipe:
 
 _CLIP_PROMPTS = {"mask": 0.5, "box": 0.3, "point": 0.2}
 
+_SMALL_LOOP = {
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "warmup_steps": 100,
+    "average_decay": 0.998,
+    "evaluate_every": 500,
+    "save_every": 250,
+    "best_by": "score",
+    "prefetch_workers": 1,
+    "prefetch_depth": 8,
+}
+# From random weights, cells of object and background count alike: else the first answer is nothing at all.
+_EARLY_LOSSES = {"focal": 2.0, "gamma": 0.0, "balance": 1.0}
+
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "small": {
         "about": "the bundled sam2-small, from random weights, on rendered scenes: hours on two cores",
         "image_px": 256,
         "stages": [
             {
-                "name": "pictures-128",
+                "name": "pictures-96",
                 "loop": {
+                    **_SMALL_LOOP,
                     "steps": 4000,
                     "seed": 1,
-                    "optimizer": "muon",
-                    "learning_rate": 1e-3,
-                    "schedule": "constant",
-                    "warmup_steps": 100,
-                    "average_decay": 0.998,
-                    "evaluate_every": 400,
-                    "save_every": 200,
-                    "best_by": "score",
-                    "prefetch_workers": 1,
-                    "prefetch_depth": 8,
                 },
-                "samples": {"image_px": 128, "clips_per_batch": 4},
-                "source_px": 160,
+                "samples": {"image_px": 96, "clips_per_batch": 4, "min_crop": 0.25},
+                "source_px": 256,
+                "losses": _EARLY_LOSSES,
             },
         ],
     },

@@ -33,6 +33,7 @@ from tubelet.model.training.track.unroll import TrackTraining
 logger = logging.getLogger(__name__)
 
 _PREFIX = "network."
+_CROSS_ATTENTION = ("cross_attn_token_to_image", "cross_attn_image_to_token", "final_attn_token_to_image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,19 @@ def make_network(*, seed: int, image_px: int = 256) -> Sam2VideoModel:
     network.prompt_encoder.shared_embedding.positional_embedding.copy_(
         network.shared_image_embedding.positional_embedding
     )
+    for module in network.modules():
+        if isinstance(module, torch.nn.Linear):
+            # The library's 0.02 suits wide layers; these are narrow.
+            torch.nn.init.normal_(module.weight, std=0.6 / module.in_features**0.5)
     for layer in network.memory_encoder.memory_fuser.layers:
         # Born 0, which would leave the block's kernels without a gradient at first.
         torch.nn.init.constant_(layer.scale, 0.1)
+    for name, module in network.mask_decoder.named_modules():
+        if name.rpartition(".")[2] in _CROSS_ATTENTION:
+            # Alike and large: a prompt looks at its own place from the first step on.
+            torch.nn.init.normal_(module.q_proj.weight, std=0.2)
+            with torch.no_grad():
+                module.k_proj.weight.copy_(module.q_proj.weight)
     return network
 
 
