@@ -27,7 +27,7 @@ class PartRate(_Strict):
     """
 
     pattern: str
-    factor: float = Field(1.0, ge=0)
+    factor: float = Field(default=1.0, ge=0)
 
 
 class LoopSettings(_Strict):
@@ -39,34 +39,34 @@ class LoopSettings(_Strict):
 
     optimizer: Literal["adamw", "muon"] = "adamw"
     """Muon turns matrices by their orthogonalised momentum, at AdamW's rate, and leaves the rest to AdamW."""
-    learning_rate: float = Field(5e-4, gt=0)
+    learning_rate: float = Field(default=5e-4, gt=0)
     parts: tuple[PartRate, ...] = ()
     schedule: Literal["cosine", "constant"] = "cosine"
-    warmup_steps: int = Field(100, ge=0)
-    final_factor: float = Field(0.02, ge=0, le=1)
+    warmup_steps: int = Field(default=100, ge=0)
+    final_factor: float = Field(default=0.02, ge=0, le=1)
     """What the cosine ends at, as a share of the learning rate."""
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
     """Of matrices and kernels; biases, norms and single vectors have none."""
     betas: tuple[float, float] = (0.9, 0.999)
-    clip_norm: float = Field(1.0, gt=0)
-    accumulate: int = Field(1, ge=1)
+    clip_norm: float = Field(default=1.0, gt=0)
+    accumulate: int = Field(default=1, ge=1)
     """Batches for one optimizer step, on each process."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    average_decay: float = Field(0.0, ge=0, lt=1)
+    average_decay: float = Field(default=0.0, ge=0, lt=1)
     """Exponential moving average of the weights, evaluated and kept in place of the last; 0 is none."""
 
-    prefetch_workers: int = Field(0, ge=0)
+    prefetch_workers: int = Field(default=0, ge=0)
     """Processes that make batches ahead; `make_batch` must then be picklable. 0 makes them in place."""
-    prefetch_depth: int = Field(4, ge=1)
+    prefetch_depth: int = Field(default=4, ge=1)
     """Batches made ahead."""
 
-    log_every: int = Field(20, ge=1)
-    evaluate_every: int = Field(500, ge=1)
-    save_every: int = Field(500, ge=1)
+    log_every: int = Field(default=20, ge=1)
+    evaluate_every: int = Field(default=500, ge=1)
+    save_every: int = Field(default=500, ge=1)
     best_by: str = ""
     """The evaluated value that tells the best weights; empty keeps the weights of every evaluation."""
     best_is: Literal["highest", "lowest"] = "highest"
-    time_limit_s: float = Field(0.0, ge=0)
+    time_limit_s: float = Field(default=0.0, ge=0)
     """Stop, saved, after so many seconds of this process; 0 is no limit."""
 
 
@@ -142,7 +142,8 @@ def make_optimizers(model: nn.Module, settings: LoopSettings) -> list[torch.opti
     groups = group_parameters(model, settings)
     if settings.optimizer == "adamw":
         return [torch.optim.AdamW(groups, betas=settings.betas, fused=True)]
-    matrices, others = [], []
+    matrices: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
     for group in groups:
         for chosen, is_plain in ((matrices, True), (others, False)):
             params = [p for p in group["params"] if (p.ndim == 2 and min(p.shape) > 1) == is_plain]

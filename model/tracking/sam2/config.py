@@ -48,6 +48,7 @@ def make_small_config(
     num_memories: int = 7,
     num_pointers: int = 16,
     several_masks_when_following: bool = True,
+    num_fuser_layers: int = 2,
 ) -> Sam2VideoConfig:
     """A SAM 2 small enough for a processor: 5.7M parameters at the defaults.
 
@@ -77,21 +78,26 @@ def make_small_config(
         num_memories=num_memories,
         num_pointers=num_pointers,
         several_masks_when_following=several_masks_when_following,
+        num_fuser_layers=num_fuser_layers,
     )
 
 
 def make_bundled_config(*, image_px: int = 256) -> Sam2VideoConfig:
-    """The shape of the SAM 2 that ships, `sam2-small`. The weights do not depend on `image_px`, so that it
-    can be trained on smaller pictures than it is run on."""
+    """The shape of the SAM 2 that ships, `sam2-small`: 3.9M parameters, and little that is remembered.
+
+    One core follows four objects at six frames a second with it. The weights do not depend on `image_px`, so
+    that it can be trained on smaller pictures than it is run on.
+    """
     return make_small_config(
         image_px=image_px,
         embed=40,
         blocks=(1, 1, 3, 1),
         feed_forward=256,
         decoder_feed_forward=512,
-        num_memories=4,
+        num_memories=3,
         num_pointers=8,
         several_masks_when_following=False,
+        num_fuser_layers=1,
     )
 
 
@@ -111,6 +117,7 @@ def _make_config(
     num_memories: int = 7,
     num_pointers: int = 16,
     several_masks_when_following: bool = True,
+    num_fuser_layers: int = 2,
 ) -> Sam2VideoConfig:
     """Spell out every place in which `transformers` wants these numbers."""
     channels = [embed * 2**stage for stage in range(4)]
@@ -153,4 +160,5 @@ def _make_config(
         mask_downsampler_embed_dim=hidden,
         memory_fuser_embed_dim=hidden,
         memory_fuser_intermediate_dim=4 * hidden,
+        memory_fuser_num_layers=num_fuser_layers,
     )

@@ -17,6 +17,7 @@ from tubelet.errors import InputError
 Bytes = NDArray[np.uint8]
 Split = Literal["train", "held-out"]
 
+THEMES: tuple[Literal["traffic", "mixed", "park"], ...] = ("traffic", "mixed", "park")
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -56,7 +57,7 @@ class RenderedClips:
             width=2 * round(self.height_px * aspect / 2),
             height=self.height_px,
             split=self.split,
-            theme=str(generator.choice(("traffic", "mixed", "park"))),
+            theme=THEMES[int(generator.integers(len(THEMES)))],
             degrade=self.degrade,
             encode=self.encode,
         )
@@ -71,8 +72,8 @@ class FolderClips:
 
     `root` holds a folder of frames and a folder of masks for each video, under names that match:
     `JPEGImages/480p/bear` and `Annotations/480p/bear`, or without the middle folder, as in YouTube-VOS.
-    Masks are PNG files whose pixels are object numbers. `skip` leaves out videos by place, so that some are
-    held out: those whose place divided by 10 leaves a remainder of 0 are held out, where there are enough.
+    Masks are PNG files whose pixels are object numbers. Of ten
+    videos or more, every tenth is held out from training; of fewer, none is, and evaluation sees them all.
     """
 
     root: Path
@@ -149,8 +150,10 @@ def _read_labels(video: FolderVideo, place: int, size: Sequence[int]) -> Bytes:
     labels = labels.astype(np.uint8)
     # DAVIS 2016 marks its one object by 255; elsewhere 255 is what nobody judges.
     if set(np.unique(labels).tolist()) <= {0, 255}:
-        return (labels == 255).astype(np.uint8)
-    return np.where(labels == 255, 0, labels).astype(np.uint8)
+        one: Bytes = (labels == 255).astype(np.uint8)
+        return one
+    judged: Bytes = np.where(labels == 255, 0, labels).astype(np.uint8)
+    return judged
 
 
 def _bounce(place: int, length: int) -> int:

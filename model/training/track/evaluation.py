@@ -22,9 +22,9 @@ class EvaluationSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    num_pictures: int = Field(48, ge=1)
-    num_clips: int = Field(0, ge=0)
-    num_frames: int = Field(8, ge=2, le=8)
+    num_pictures: int = Field(default=48, ge=1)
+    num_clips: int = Field(default=0, ge=0)
+    num_frames: int = Field(default=8, ge=2, le=8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,10 @@ class TrackEvaluation:
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
         assert isinstance(model, TrackTraining)
-        boxes, points, refused, guesses = [], [], [], []
+        boxes: list[Tensor] = []
+        points: list[Tensor] = []
+        refused: list[Tensor] = []
+        guesses: list[Tensor] = []
         for batch in self._make_pictures():
             target_BSS = torch.from_numpy(batch.first_masks_BSS).to(model.network.device)
             for group, answer in zip(batch.groups, model.unroll(batch)[0], strict=True):

@@ -20,16 +20,16 @@ class LossWeights(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    focal: float = Field(20.0, ge=0)
-    dice: float = Field(1.0, ge=0)
-    iou: float = Field(1.0, ge=0)
-    presence: float = Field(1.0, ge=0)
-    gamma: float = Field(2.0, ge=0)
+    focal: float = Field(default=20.0, ge=0)
+    dice: float = Field(default=1.0, ge=0)
+    iou: float = Field(default=1.0, ge=0)
+    presence: float = Field(default=1.0, ge=0)
+    gamma: float = Field(default=2.0, ge=0)
     """0 is plain cross entropy; 2 looks away from what is right already."""
-    balance: float = Field(0.0, ge=0, le=1)
+    balance: float = Field(default=0.0, ge=0, le=1)
     """How far the object's cells and the others count alike in the focal loss, however few they are: 1 is
     fully, 0 not at all. From random weights it gets past the answer that nothing is an object."""
-    runners_up: float = Field(0.05, ge=0)
+    runners_up: float = Field(default=0.05, ge=0)
     """What the masks that are not the best of three count: enough that none is left untaught."""
 
 

@@ -26,11 +26,11 @@ class Stage(BaseModel):
     samples: SampleSettings
     pictures: SampleSettings | None = None
     """Single pictures that are mixed in, so that what was learnt of them is not forgotten."""
-    picture_share: float = Field(0.5, ge=0, lt=1)
+    picture_share: float = Field(default=0.5, ge=0, lt=1)
     """Of the batches, where there are such pictures."""
     evaluation: EvaluationSettings = EvaluationSettings()
     losses: LossWeights = LossWeights()
-    source_px: int = Field(0, ge=0)
+    source_px: int = Field(default=0, ge=0)
     """Short side of rendered clips; 0 takes the network's."""
 
 
@@ -40,7 +40,7 @@ class TrackRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     about: str = ""
-    image_px: int = Field(0, ge=0)
+    image_px: int = Field(default=0, ge=0)
     stages: tuple[Stage, ...] = Field(min_length=1)
 
     def override(self, *, steps: int | None = None, image_px: int | None = None) -> TrackRecipe:

@@ -23,7 +23,7 @@ from transformers import Sam2VideoConfig, Sam2VideoModel
 from tubelet.errors import SettingsError
 from tubelet.model.tracking.sam2.config import make_bundled_config
 from tubelet.model.tracking.sam2.weights import find_folder, load_model, save_model
-from tubelet.model.training.loop import TrainReport, train
+from tubelet.model.training.loop import MakeBatch, TrainReport, train
 from tubelet.model.training.track.clips import ClipSource, FolderClips, RenderedClips
 from tubelet.model.training.track.evaluation import TrackEvaluation
 from tubelet.model.training.track.recipe import Stage, TrackRecipe
@@ -97,17 +97,18 @@ def make_network(*, seed: int, image_px: int = 256) -> Sam2VideoModel:
     """The network that ships, with random weights."""
     torch.manual_seed(seed)
     network = Sam2VideoModel(make_bundled_config(image_px=image_px))
-    # Two copies of one random code, for the picture and for points in it, that must agree.
-    network.prompt_encoder.shared_embedding.positional_embedding.copy_(
-        network.shared_image_embedding.positional_embedding
-    )
+    # One random code for the picture and for points in it. From long waves, which tell left from right, to
+    # short ones; with the library's short ones alone, boxes are learnt slowly.
+    code = network.shared_image_embedding.positional_embedding
+    code.normal_().mul_(torch.logspace(-1.2, 0, code.shape[1]))
+    network.prompt_encoder.shared_embedding.positional_embedding.copy_(code)
     for module in network.modules():
         if isinstance(module, torch.nn.Linear):
             # The library's 0.02 suits wide layers; these are narrow.
             torch.nn.init.normal_(module.weight, std=0.6 / module.in_features**0.5)
     for layer in network.memory_encoder.memory_fuser.layers:
         # Born 0, which would leave the block's kernels without a gradient at first.
-        torch.nn.init.constant_(layer.scale, 0.1)
+        torch.nn.init.constant_(layer.scale, 0.1)  # type: ignore[arg-type]
     for name, module in network.mask_decoder.named_modules():
         if name.rpartition(".")[2] in _CROSS_ATTENTION:
             # Alike and large: a prompt looks at its own place from the first step on.
@@ -119,14 +120,15 @@ def make_network(*, seed: int, image_px: int = 256) -> Sam2VideoModel:
 
 def resize_config(config: Sam2VideoConfig, image_px: int) -> Sam2VideoConfig:
     """The same network on pictures of another size: no weight depends on it."""
-    resized = copy.deepcopy(config)
+    resized: Any = copy.deepcopy(config)  # `transformers` types the parts of a configuration loosely
     sides = [image_px // stride for stride in (4, 8, 16)]
     resized.image_size = image_px
     resized.vision_config.backbone_config.image_size = [image_px, image_px]
     resized.vision_config.backbone_feature_sizes = [[side, side] for side in sides]
     resized.prompt_encoder_config.image_size = image_px
     resized.memory_attention_rope_feat_sizes = [sides[2], sides[2]]
-    return resized
+    sized: Sam2VideoConfig = resized
+    return sized
 
 
 def _train_stage(
@@ -170,7 +172,7 @@ def publish(best: Path, out: Path) -> None:
         new.replace(out / file.name)
 
 
-def _make_batches(stage: Stage, source: ClipSource) -> Any:
+def _make_batches(stage: Stage, source: ClipSource) -> MakeBatch[TrackBatch]:
     seed = stage.loop.seed
     batches = TrackBatches(source, stage.samples, seed)
     if stage.pictures is None:

@@ -34,28 +34,26 @@ class SampleSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    image_px: int = Field(128, ge=64)
-    clips_per_batch: int = Field(8, ge=1)
-    num_frames: int = Field(1, ge=1, le=8)
-    crops_per_clip: int = Field(2, ge=1)
+    image_px: int = Field(default=128, ge=64)
+    clips_per_batch: int = Field(default=8, ge=1)
+    num_frames: int = Field(default=1, ge=1, le=8)
+    crops_per_clip: int = Field(default=2, ge=1)
     """Crops of each clip that is rendered or read: cheaper than as many clips."""
-    min_crop: float = Field(0.35, gt=0, le=1)
+    min_crop: float = Field(default=0.35, gt=0, le=1)
     """The smallest crop, as a share of the short side: crops make objects large."""
-    whole: float = Field(0.3, ge=0, le=1)
+    whole: float = Field(default=0.3, ge=0, le=1)
     """How often the whole frame is seen, squeezed into a square as the engine does."""
-    max_objects: int = Field(5, ge=1)
-    min_area_share: float = Field(0.004, gt=0, lt=1)
+    max_objects: int = Field(default=5, ge=1)
+    min_area_share: float = Field(default=0.004, gt=0, lt=1)
     """Of the picture; what is smaller in the first frame is not asked for."""
-    prompts: dict[PromptKind, float] = Field(
-        default_factory=lambda: {"box": 0.8, "point": 0.6, "points": 0.2}
-    )
+    prompts: dict[PromptKind, float] = {"box": 0.8, "point": 0.6, "points": 0.2}
     """How often an object is asked for in each way: for single pictures each by itself, so that an object
     may be asked for in several ways; for clips these are shares, and each object is asked for once."""
-    background_points: int = Field(1, ge=0)
+    background_points: int = Field(default=1, ge=0)
     """Points beside every object, for which there is nothing to find, in each picture."""
-    jitter: float = Field(0.1, ge=0)
+    jitter: float = Field(default=0.1, ge=0)
     """Standard deviation of a box's sides, in lengths of the box."""
-    loss_scale: int = Field(2, ge=1, le=4)
+    loss_scale: int = Field(default=2, ge=1, le=4)
     """How much finer than the mask grid (a quarter of the picture) masks are compared."""
 
 
