@@ -14,6 +14,7 @@ from tubelet.api.cli import (
     serve,
     show,
     train,
+    train_describe,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "serve",
     "show",
     "train",
+    "train_describe",
 ]

@@ -83,13 +83,14 @@ def load_describer(checkpoint: str | Path, *, device: str = "") -> LazyDescriber
 
 
 def _convert(request: DescribeRequest) -> RegionRequest:
-    region = Region(tuple(_convert_view(view) for view in request.views))
+    region = Region(tuple(as_region_view(view) for view in request.views))
     if request.question is None:
         return RegionRequest((region,), DESCRIBE_VIDEO)
     return RegionRequest((region,), phrase_question(region, request.question))
 
 
-def _convert_view(view: ObjectView) -> RegionView:
+def as_region_view(view: ObjectView) -> RegionView:
+    """A view of the pipeline as the model takes it: its crop is a window of the frame."""
     return RegionView(
         image=view.image,
         mask=view.mask,

@@ -163,7 +163,7 @@ def build_prompt(
         pieces += [write_region(region, timed=timed), after]
     pieces.append(f"{TURN_END}\n{TURN_START}assistant\n")
     rows = [row for part in (scene, *regions) if part is not None for row in part.rows]
-    return Prompt(tuple(tokenizer.encode("".join(pieces))), torch.cat(rows))
+    return Prompt(tuple(tokenizer.encode("".join(pieces))), torch.cat(rows) if rows else torch.empty(0, 1))
 
 
 def write_region(region: RegionRows, *, timed: bool = True) -> str:
@@ -178,16 +178,16 @@ def write_region(region: RegionRows, *, timed: bool = True) -> str:
 def embed_prompts(network: PixelRefer, prompts: Sequence[Prompt], start: int = 0) -> Tensor:
     """Embeddings of the prompts from position `start`, padded at the end with zeros: (B, T, D)."""
     longest = max(len(prompt.token_ids) for prompt in prompts)
-    embedded_BTD = torch.zeros(
-        len(prompts), longest - start, network.config.width, dtype=network.dtype, device=network.device
-    )
-    for row_TD, prompt in zip(embedded_BTD, prompts, strict=True):
-        ids_T = torch.tensor(prompt.token_ids[start:], device=network.device)
-        place_T = ids_T == PLACEHOLDER
-        row_TD[: len(ids_T)] = network.embed_words(ids_T.clamp(min=0))
-        num_before = prompt.token_ids[:start].count(PLACEHOLDER)
-        row_TD[: len(ids_T)][place_T] = prompt.rows[num_before:].to(network.dtype)
-    return embedded_BTD
+    fed = [prompt.token_ids[start:] for prompt in prompts]
+    ids_BT = torch.tensor([[*ids, *[0] * (longest - start - len(ids))] for ids in fed], device=network.device)
+    length_B1 = torch.tensor([[len(ids)] for ids in fed], device=network.device)
+    inside_BT1 = (torch.arange(longest - start, device=network.device) < length_B1)[..., None]
+    embedded_BTD = network.embed_words(ids_BT.clamp(min=0))
+    embedded_BTD = torch.where(inside_BT1, embedded_BTD, torch.zeros_like(embedded_BTD))
+    rows = [prompt.rows[prompt.token_ids[:start].count(PLACEHOLDER) :] for prompt in prompts]
+    place_BT = ids_BT == PLACEHOLDER
+    # In one step and not row by row: training goes through here, and each write costs a copy backwards.
+    return embedded_BTD.index_put(place_BT.nonzero(as_tuple=True), torch.cat(rows).to(network.dtype))
 
 
 def _write_scene(scene: RegionRows) -> str:

@@ -1,0 +1,163 @@
+"""Recipes: how the bundled describer is made from nothing, and how published weights are trained further."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tubelet.model.pixelrefer.config import PixelReferConfig
+from tubelet.model.training.describe.batches import Kind
+from tubelet.model.training.describe.pool import PoolPlan
+from tubelet.model.training.schedule import LoopSettings, PartRate
+from tubelet.model.training.tokenizer import VOCAB_SIZE
+from tubelet.model.training.world.spec import ClipSpec
+
+Part = Literal["vision", "projector", "region-encoder", "decoder"]
+
+PART_PATTERNS: Mapping[Part, tuple[str, ...]] = {
+    "vision": ("network.vision.*",),
+    "projector": ("network.scene_projector.*",),
+    "region-encoder": ("network.region_encoder.*",),
+    "decoder": ("network.decoder.*", "network.lm_head.*"),
+}
+"""Names of each part's parameters in `AnswerModel`, the narrow ones first."""
+
+POSITION_SCALE = 4.0
+"""What the small network's `pos_linear` is born larger by: a place must not drown in how the object looks."""
+
+
+def make_small_config() -> PixelReferConfig:
+    """The bundled model: PixelRefer-Lite with smaller pictures and widths, 4 object tokens a view."""
+    return PixelReferConfig(
+        paradigm="object_only",
+        num_object_tokens=4,
+        vision_width=192,
+        vision_mlp_width=384,
+        num_vision_layers=4,
+        num_vision_heads=3,
+        width=192,
+        mlp_width=384,
+        num_layers=4,
+        num_heads=3,
+        num_kv_heads=1,
+        vocab_size=VOCAB_SIZE,
+        max_positions=4096,
+        rope_theta=10_000.0,
+        tied_embeddings=True,
+        max_request_patches=16_384,
+        scene_px=112,
+        local_px=56,
+        crop_padding_px=6,
+        max_region_cells=36,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerStage:
+    """A stage that learns answers about the clips of a pool, its vision features computed before."""
+
+    name: str
+    loop: LoopSettings
+    batch_size: int
+    shares: tuple[tuple[Kind, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SmallRecipe:
+    """Everything that makes the bundled describer, by seed."""
+
+    config: PixelReferConfig
+    pictures: PoolPlan
+    clips: PoolPlan
+    held_out: PoolPlan
+    warm_up: LoopSettings
+    warm_up_batch: int
+    stages: tuple[AnswerStage, ...]
+    seed: int = 1
+
+
+def _list_specs(
+    num_frames: int, frame_rate: float, split: Literal["train", "held-out"]
+) -> tuple[ClipSpec, ...]:
+    """Sizes and themes in turn: mostly small frames, some larger."""
+    sizes = ((320, 180), (320, 240), (320, 180), (480, 270))
+    themes: tuple[Literal["traffic", "park", "mixed"], ...] = ("traffic", "mixed", "traffic", "park")
+    return tuple(
+        ClipSpec(
+            num_frames=num_frames,
+            frame_rate=frame_rate,
+            width=width,
+            height=height,
+            split=split,
+            theme=theme,
+            encode=0.0,
+        )
+        for (width, height), theme in zip(sizes, themes, strict=True)
+    )
+
+
+def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
+    """The recipe of the bundled checkpoint."""
+    frozen = (PartRate(pattern="network.vision.*", factor=0.0),)
+    return SmallRecipe(
+        config=make_small_config(),
+        pictures=PoolPlan(1600, _list_specs(1, 2.0, "train"), first_seed=1_000_000 * seed),
+        clips=PoolPlan(1000, _list_specs(10, 2.0, "train"), first_seed=1_000_000 * seed + 500_000),
+        held_out=PoolPlan(60, _list_specs(10, 2.0, "held-out"), first_seed=1_000_000 * seed),
+        warm_up=LoopSettings(
+            steps=900,
+            seed=seed,
+            optimizer="muon",
+            learning_rate=1.5e-3,
+            warmup_steps=40,
+            betas=(0.9, 0.98),
+            evaluate_every=200,
+            save_every=100,
+            best_by="score",
+        ),
+        warm_up_batch=48,
+        stages=(
+            AnswerStage(
+                "1-perception",
+                LoopSettings(
+                    steps=1500,
+                    seed=seed,
+                    learning_rate=2e-3,
+                    parts=frozen,
+                    warmup_steps=60,
+                    betas=(0.9, 0.98),
+                    evaluate_every=500,
+                    save_every=100,
+                    best_by="score",
+                ),
+                16,
+                (("image", 0.5), ("left", 0.13), ("right", 0.13), ("straight", 0.12), ("other", 0.12)),
+            ),
+            AnswerStage(
+                "2-instruction",
+                LoopSettings(
+                    steps=3000,
+                    seed=seed + 1,
+                    learning_rate=2e-3,
+                    parts=frozen,
+                    warmup_steps=60,
+                    betas=(0.9, 0.98),
+                    evaluate_every=300,
+                    save_every=100,
+                    best_by="score",
+                    average_decay=0.99,
+                ),
+                16,
+                (
+                    ("left", 0.26),
+                    ("right", 0.26),
+                    ("straight", 0.18),
+                    ("other", 0.18),
+                    ("u", 0.06),
+                    ("pair", 0.06),
+                ),
+            ),
+        ),
+        seed=seed,
+    )

@@ -1,0 +1,235 @@
+"""Make the bundled describer from nothing: what `tubelet train describe --recipe small` does.
+
+    1. pools of rendered pictures and clips      work/pictures, work/clips, work/held-out
+    2. a tokenizer from the grammar              work/tokenizer
+    3. stage 0, the vision encoder on crops      work/0-vision
+    4. the frozen encoder's features             work/features-…
+    5. stages 1 and 2, answers                   work/1-perception, work/2-instruction
+    6. the best weights, in float16              out
+
+Every step goes on from what is there, so the same command resumes a run that was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from tubelet.model.pixelrefer.config import PixelReferConfig
+from tubelet.model.pixelrefer.network import PixelRefer
+from tubelet.model.pixelrefer.prompts import (
+    DESCRIBE_BRIEFLY,
+    DESCRIBE_IMAGE,
+    DESCRIBE_VIDEO,
+    PromptTokenizer,
+)
+from tubelet.model.pixelrefer.weights import load_network, save_checkpoint
+from tubelet.model.training.describe.answering import AnswerModel
+from tubelet.model.training.describe.batches import MomentBatches
+from tubelet.model.training.describe.evaluation import choose_moments, generate_captions, judge_captions
+from tubelet.model.training.describe.features import DecodeView, make_features
+from tubelet.model.training.describe.pool import KeepViews, Pool, RenderClip, make_pool
+from tubelet.model.training.describe.recipe import POSITION_SCALE, AnswerStage, SmallRecipe
+from tubelet.model.training.describe.rendered import talk_about
+from tubelet.model.training.describe.tuning import save_into
+from tubelet.model.training.describe.warm_up import CropBatches, WarmUpModel, measure_warm_up
+from tubelet.model.training.grammar.facts import (
+    TURNING,
+    MomentFacts,
+    RelationFacts,
+    ThingFacts,
+    add_turns,
+)
+from tubelet.model.training.grammar.words import pick
+from tubelet.model.training.loop import TrainReport, train
+from tubelet.model.training.schedule import PartRate
+from tubelet.model.training.tokenizer import iterate_english, iterate_times, train_tokenizer
+from tubelet.model.training.world.spec import ACTIONS, CATEGORIES, COLOURS, RELATIONS
+
+logger = logging.getLogger(__name__)
+
+NUM_JUDGED = 160
+NUM_GRAMMAR_TEXTS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where samples come from: the renderers, and the pipeline's way of keeping and decoding views."""
+
+    render_clip: RenderClip
+    render_image: RenderClip
+    keep_views: KeepViews
+    decode_view: DecodeView
+
+
+def make_pools(recipe: SmallRecipe, work: Path, sources: Sources) -> None:
+    """Render all pools, the small ones first."""
+    make_pool(work / "held-out", recipe.held_out, sources.render_clip, sources.keep_views)
+    make_pool(work / "pictures", recipe.pictures, sources.render_image, sources.keep_views)
+    make_pool(work / "clips", recipe.clips, sources.render_clip, sources.keep_views)
+
+
+def train_small(recipe: SmallRecipe, out: Path, work: Path, sources: Sources) -> dict[str, TrainReport]:
+    """Go through all stages, from what `work` already holds, and write the checkpoint to `out`.
+
+    Pools must be there or are made first; another process may make them beforehand with `make_pools`.
+    """
+    make_pools(recipe, work, sources)
+    logger.info("pools are made")
+    tokenizer = make_tokenizer(work / "tokenizer", seed=recipe.seed)
+    reports = {}
+    vision = work / "0-vision"
+    network = make_network(recipe.config, tokenizer, seed=recipe.seed)
+    reports["0-vision"] = run_warm_up(recipe, work, sources.decode_view, network, tokenizer)
+    network = load_network(vision / "best", device="cpu", dtype=torch.float32)
+    for name in ("held-out", "clips"):
+        make_features(network, Pool(work / name), sources.decode_view, work / f"features-{name}")
+    for stage in recipe.stages:
+        reports[stage.name] = run_answers(recipe, stage, work, network, tokenizer)
+        network = load_network(work / stage.name / "best", device="cpu", dtype=torch.float32)
+    save_checkpoint(out, network.half(), tokenizer)
+    return reports
+
+
+def run_warm_up(
+    recipe: SmallRecipe, work: Path, decode: DecodeView, network: PixelRefer, tokenizer: PromptTokenizer
+) -> TrainReport:
+    """Stage 0: the vision encoder alone, under heads that are not kept."""
+    folder = work / "0-vision"
+    if (folder / "report.json").is_file():
+        return TrainReport(**json.loads((folder / "report.json").read_text(encoding="utf-8")))
+    torch.manual_seed(recipe.seed)
+    model = WarmUpModel(network.requires_grad_(True))
+    batches = CropBatches(
+        folders=(work / "pictures",),
+        shards=(recipe.pictures.num_shards,),
+        config=recipe.config,
+        decode=decode,
+        batch_size=recipe.warm_up_batch,
+        seed=recipe.seed,
+    )
+    judged = [
+        replace(batches, folders=(work / "held-out",), shards=(recipe.held_out.num_shards,), varied=False)(
+            number
+        )
+        for number in range(6)
+    ]
+
+    def evaluate(trained: nn.Module) -> Mapping[str, float]:
+        assert isinstance(trained, WarmUpModel)
+        values = measure_warm_up(trained, judged)
+        return {**values, "score": values["category"] + values["colour"]}
+
+    frozen = tuple(
+        PartRate(pattern=f"network.{part}.*", factor=0.0) for part in ("decoder", "region_encoder")
+    )
+    report = train(
+        model,
+        batches,
+        recipe.warm_up.model_copy(update={"parts": frozen}),
+        folder,
+        save_weights=save_into(network, tokenizer),
+        evaluate=evaluate,
+        resume=True,
+    )
+    _write_report(folder, report)
+    return report
+
+
+def run_answers(
+    recipe: SmallRecipe, stage: AnswerStage, work: Path, network: PixelRefer, tokenizer: PromptTokenizer
+) -> TrainReport:
+    """One stage of learning answers, on features that were computed before."""
+    folder = work / stage.name
+    if (folder / "report.json").is_file():
+        return TrainReport(**json.loads((folder / "report.json").read_text(encoding="utf-8")))
+    batches = MomentBatches(
+        pool=work / "clips",
+        num_shards=recipe.clips.num_shards,
+        features=work / "features-clips",
+        shares=stage.shares,
+        batch_size=stage.batch_size,
+        seed=stage.loop.seed,
+    )
+    judged = choose_moments(
+        work / "held-out", recipe.held_out.num_shards, work / "features-held-out", NUM_JUDGED
+    )
+
+    def evaluate(trained: nn.Module) -> Mapping[str, float]:
+        assert isinstance(trained, AnswerModel)
+        captions = generate_captions(trained.network, tokenizer, [moment.region for moment in judged])
+        for caption, moment in list(zip(captions, judged, strict=True))[::16]:
+            logger.info("%s | %s", caption, moment.facts)
+        return judge_captions(captions, [moment.facts for moment in judged])
+
+    report = train(
+        AnswerModel(network.requires_grad_(True), tokenizer),
+        batches,
+        stage.loop,
+        folder,
+        save_weights=save_into(network, tokenizer),
+        evaluate=evaluate,
+        resume=True,
+    )
+    _write_report(folder, report)
+    return report
+
+
+def make_network(config: PixelReferConfig, tokenizer: PromptTokenizer, *, seed: int) -> PixelRefer:
+    """The small network with random weights, its places louder than its looks at first."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = PixelRefer(replace(config, stop_ids=(tokenizer.turn_end_id,)))
+        with torch.no_grad():
+            network.region_encoder.pos_linear.weight.mul_(POSITION_SCALE)
+    return network
+
+
+def make_tokenizer(folder: Path, *, seed: int) -> PromptTokenizer:
+    """The grammar's tokenizer, learnt once."""
+    if not (folder / "tokenizer.json").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        train_tokenizer(iterate_texts(seed)).write(folder)
+    return PromptTokenizer.read(folder)
+
+
+def iterate_texts(seed: int, count: int = NUM_GRAMMAR_TEXTS) -> Iterator[str]:
+    """What the tokenizer is learnt from: the grammar over facts drawn at random, prompts, times, English."""
+    generator = np.random.default_rng([seed, 0x746F6B])
+    for _ in range(count):
+        for conversation in talk_about(draw_facts(generator), generator, "train"):
+            for exchange in conversation:
+                yield exchange.answer
+                yield exchange.prompt.split("\n")[-1]
+    for prompt in (DESCRIBE_VIDEO, DESCRIBE_IMAGE, DESCRIBE_BRIEFLY):
+        yield from [prompt] * (count // 10)
+    yield from iterate_times(generator, count // 10)
+    yield from iterate_english()
+
+
+def draw_facts(generator: np.random.Generator) -> MomentFacts:
+    """Facts of no clip: any category, colours, actions and relation."""
+
+    def draw_thing() -> ThingFacts:
+        colours = generator.permutation(len(COLOURS))[: 1 + int(generator.random() < 0.4)]
+        return ThingFacts(pick(generator, CATEGORIES), tuple(COLOURS[int(index)] for index in colours))
+
+    drawn = [pick(generator, ACTIONS) for _ in range(int(generator.integers(1, 4)))]
+    actions = tuple(action for n, action in enumerate(drawn) if not n or drawn[n - 1] != action)
+    turn = add_turns([TURNING[action] for action in actions if action in TURNING])
+    relation = RelationFacts(
+        pick(generator, RELATIONS), "subject" if generator.random() < 0.5 else "object", draw_thing()
+    )
+    return MomentFacts(draw_thing(), actions, turn, (relation,) if generator.random() < 0.3 else ())
+
+
+def _write_report(folder: Path, report: TrainReport) -> None:
+    if report.reason != "signal":
+        (folder / "report.json").write_text(json.dumps(asdict(report)), encoding="utf-8")
