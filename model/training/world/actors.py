@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tubelet.model.training.world.cycles import Cycle, pose_cycle
 from tubelet.model.training.world.figures import (
     Coat,
-    Cycle,
     build_ball,
     build_box,
     dress_person,
-    pose_cycle,
     pose_dog,
     pose_person,
 )
@@ -92,11 +91,7 @@ def _draw_vehicle(generator: np.random.Generator, category: Category) -> Looks:
     if second is not None:
         attributes[where[category]] = second
     attributes["size"] = "large" if category in ("bus", "truck") else "medium"
-    return Looks(category, colours, attributes, body.size, lambda along, speed: _as_units(body.units))
-
-
-def _as_units(units: tuple[Unit, ...]) -> tuple[Unit, ...]:
-    return units
+    return Looks(category, colours, attributes, body.size, lambda along, speed: body.units)
 
 
 def _draw_person(generator: np.random.Generator) -> Looks:
@@ -151,7 +146,7 @@ def _draw_cycle(generator: np.random.Generator, category: Category, parked: bool
     footprint = (-length / 2, length / 2, -0.3, 0.3)
 
     def pose(along: float, speed: float) -> tuple[Unit, ...]:
-        return (Unit(pose_cycle(cycle, along * 1.3, min(speed, 1.0)), footprint),)
+        return (Unit(pose_cycle(cycle, along * 1.3), footprint),)
 
     return Looks(category, colours, attributes, (length, 0.6, height), pose)
 

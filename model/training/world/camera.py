@@ -124,7 +124,7 @@ def move_camera(
     times: Array,
     drift: tuple[float, float],
 ) -> CameraPlan:
-    """Poses at the given times; `drift` is the velocity of a translation in m/s. The middle time has `start`."""
+    """Poses at the given times, `start` in the middle; `drift` is a translation's velocity in m/s."""
     middle = times - times.mean()
     azimuth, tilt, roll = np.zeros_like(times), np.zeros_like(times), np.zeros_like(times)
     x, y = np.zeros_like(times), np.zeros_like(times)

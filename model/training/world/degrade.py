@@ -17,12 +17,14 @@ Frames = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Drawn once a clip. `table` (256, 3) maps each channel; noise is in grey levels, blur in pixels at 180 lines."""
+    """Drawn once a clip.
+
+    `table` (256, 3) maps each channel; noise is in grey levels, blur in pixels at 180 lines.
+    """
 
     table: NDArray[np.uint8]
     noise: float
     blur: float
-    motion_blur: int
     rain: int
     haze: float
     sky: tuple[float, float, float]
@@ -34,7 +36,7 @@ def draw_damage(generator: np.random.Generator, *, wanted: bool, weather: str) -
     steps = np.arange(256) / 255
     if not wanted:
         table = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
-        return Damage(table, 0.0, 0.0, 0, 0, 0.0, (220.0, 224.0, 228.0), 1.0)
+        return Damage(table, 0.0, 0.0, 0, 0.0, (220.0, 224.0, 228.0), 1.0)
     gain = float(np.clip(np.exp(generator.normal(0, 0.13)), 0.6, 1.3))
     gamma = float(np.exp(generator.normal(0, 0.12)))
     tint = np.exp(generator.normal(0, 0.02, 3) + np.array([1, 0, -1]) * generator.normal(0, 0.03))
@@ -45,7 +47,6 @@ def draw_damage(generator: np.random.Generator, *, wanted: bool, weather: str) -
         table=curve.round().astype(np.uint8),
         noise=float(generator.exponential(2.6)) if generator.random() < 0.7 else 0.0,
         blur=float(generator.uniform(0.4, 1.1)) if generator.random() < 0.3 else 0.0,
-        motion_blur=0,
         rain=int(generator.integers(30, 160)) if rains else 0,
         haze=float(generator.uniform(0.05, 0.22)) if generator.random() < 0.15 else 0.0,
         sky=(218.0, 222.0, 226.0),

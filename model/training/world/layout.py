@@ -101,11 +101,13 @@ def paint_ground(
     side_px: int,
     photograph: Texture | None = None,
 ) -> Texture:
-    """The ground (px, px, 4) of a square of `extent` metres; the fourth channel is 0. Row 0 has the least y."""
+    """The ground (px, px, 4) of a square of `extent` metres, row 0 at the least y; channel 4 is 0."""
     scale = side_px / extent
     origin = np.array([centre[0] - extent / 2, centre[1] - extent / 2])
     ground: Texture | None = None
     for place, area in enumerate(layout.areas):
+        if place and not any(_touches(polygon, origin, extent) for polygon in area.polygons):
+            continue
         surface = make_surface(generator, area.base, area.contrast, area.kind, side_px, side_px)
         if place == 0 and photograph is not None:
             surface = np.asarray(cv2.resize(photograph, (side_px, side_px)), dtype=np.uint8)
@@ -127,11 +129,22 @@ def paint_ground(
 def _fill(
     picture: Texture, polygon: Polygon, origin: NDArray[np.float64], scale: float, rgb: Rgb | int
 ) -> None:
-    corners = (np.asarray(polygon) - origin) * scale
-    if corners.max() < 0 or corners.min() > picture.shape[0]:
+    if not _touches(polygon, origin, picture.shape[0] / scale):
         return
+    corners = (np.asarray(polygon) - origin) * scale
     fixed = np.clip(corners * 16, -4e5, 4e5).round().astype(np.int32)
     cv2.fillPoly(picture, [fixed], rgb, cv2.LINE_AA, 4)
+
+
+def _touches(polygon: Polygon, origin: NDArray[np.float64], extent: float) -> bool:
+    """Whether the box around a polygon meets the square of a map."""
+    x, y = float(origin[0]), float(origin[1])
+    return (
+        max(p[0] for p in polygon) > x
+        and min(p[0] for p in polygon) < x + extent
+        and max(p[1] for p in polygon) > y
+        and min(p[1] for p in polygon) < y + extent
+    )
 
 
 def turn_polygon(polygon: Polygon, heading: float) -> Polygon:
@@ -162,7 +175,9 @@ def _lay_roads(generator: np.random.Generator, layout: Layout) -> None:
     layout.pavement = float(generator.uniform(1.8, 3.4))
     outside = _GREEN if generator.random() < 0.55 else (_PAVING if generator.random() < 0.7 else _EARTH)
     layout.areas.append(Area([], _pick(generator, outside), float(generator.uniform(0.1, 0.3)), "mixed"))
-    paving, road, kerb = [], [], []
+    paving: list[Polygon] = []
+    road: list[Polygon] = []
+    kerb: list[Polygon] = []
     for arm in layout.arms:
         half = next(r.half for r in layout.roads if abs(math.sin(r.heading - arm)) < 0.1)
         for shapes, extra in ((paving, layout.pavement), (kerb, 0.18), (road, 0.0)):

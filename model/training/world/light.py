@@ -16,6 +16,10 @@ from tubelet.model.training.world.textures import Texture
 Array = NDArray[np.float64]
 
 
+GAMMA = 0.5
+"""Light adds up linearly, colours are sRGB: about the root of light."""
+
+
 @dataclass(slots=True)
 class Light:
     """`sun` (3) points to the sun. `ambient` is the share of light that comes from everywhere.
@@ -35,7 +39,7 @@ class Light:
         """Colours of lit faces; glossy ones mirror some sky."""
         lit = np.clip(normals_F3 @ self.sun, 0, None) / max(0.55, float(self.sun[2]))
         tilt = 0.88 + 0.12 * normals_F3[:, 2]
-        factor = np.clip(self.ambient * tilt + (1 - self.ambient) * lit, 0.2, 1.12)
+        factor = np.clip(self.ambient * tilt + (1 - self.ambient) * lit, 0.2, 1.15) ** GAMMA
         gloss = np.where(finish_F < GLOWING, finish_F, 0)
         mirrored = gloss * (0.03 + 0.12 * np.clip(normals_F3[:, 2], 0, 1) ** 2)
         factor = np.where(finish_F >= GLOWING, 1.0, factor)
@@ -46,17 +50,17 @@ class Light:
         """The dark and the bright colour of rods along unit axes."""
         across = np.sqrt(np.clip(1 - (axis_C3 @ self.sun) ** 2, 0, 1))[:, None]
         bright = self.ambient + (1 - self.ambient) * (0.55 + 0.5 * across)
-        return rgb_C3 * (self.ambient * 0.9 + (1 - self.ambient) * 0.25), rgb_C3 * np.minimum(bright, 1.08)
+        dark = self.ambient * 0.9 + (1 - self.ambient) * 0.25
+        return rgb_C3 * dark**GAMMA, rgb_C3 * np.minimum(bright, 1.1) ** GAMMA
 
-    def shade_blob(self, rgb_B3: Array, level: int) -> Array:
-        """Colours of a ball's rim (0), body (1) and lit side (2)."""
-        share = (0.3, 0.75, 1.1)[level]
-        return np.asarray(rgb_B3 * (self.ambient * 0.94 + (1 - self.ambient) * share))
+    def shade_blob(self, rgb_B3: Array, share: float) -> Array:
+        """Colours of what gets this share of the direct light."""
+        return np.asarray(rgb_B3 * (self.ambient * 0.94 + (1 - self.ambient) * share) ** GAMMA)
 
     def shade_wall(self, texture: Texture, normal: Array) -> Texture:
         """A wall's texture (h, w, 4) as lit from its side; kept for the next frame."""
         lit = max(0.0, float(normal @ self.sun)) / max(0.55, float(self.sun[2]))
-        level = round(20 * min(1.1, max(0.3, 0.9 * self.ambient + (1 - self.ambient) * lit)))
+        level = round(20 * min(1.1, max(0.3, 0.9 * self.ambient + (1 - self.ambient) * lit)) ** GAMMA)
         key = (id(texture), level)
         if key not in self.walls:
             scaled = cv2.convertScaleAbs(texture, alpha=level / 20)
@@ -86,7 +90,7 @@ def draw_light(generator: np.random.Generator) -> Light:
             math.sin(elevation),
         ]
     )
-    low, high = {"sunny": (0.42, 0.58), "hazy": (0.58, 0.72), "overcast": (0.74, 0.86)}[weather]
+    low, high = {"sunny": (0.5, 0.64), "hazy": (0.62, 0.75), "overcast": (0.76, 0.87)}[weather]
     shadow = {"sunny": (0.42, 0.62), "hazy": (0.25, 0.42), "overcast": (0.22, 0.4)}[weather]
     return Light(
         sun=sun,

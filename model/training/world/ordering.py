@@ -28,8 +28,8 @@ class OnGround(Protocol):
 def sort_units(units: Sequence[OnGround], camera: NDArray[np.float64]) -> list[int]:
     """Indices from the farthest to the nearest.
 
-    Of two rectangles that an edge's line parts, the one on the camera's side of that line is nearer. What no line
-    parts, and what is in the air, goes by distance.
+    Of two rectangles that an edge's line parts, the one on the camera's side of that line is nearer. What
+    no line parts, and what is in the air, goes by distance.
     """
     count = len(units)
     corners = np.array([_find_corners(unit) for unit in units])

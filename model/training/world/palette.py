@@ -13,11 +13,19 @@ from tubelet.model.describing.colour import COLOUR_NAMES, name_cells
 _SHADES = (1.02, 0.9, 0.8, 0.7)
 """Factors of the sRGB value under which a paint keeps its name, as far as any paint of that name does."""
 
-_GRID = 26
+_MAX_HOLD = {"beige": 2, "orange": 3, "pink": 3}
+"""Names of so few paints that fewer shades have to do."""
+
+_NEUTRALS = {"black": (10, 44), "grey": (96, 168), "white": (228, 253)}
+"""Range of the value of paints without a hue."""
+
+_GRID = 30
 
 
 def sample_colour(generator: np.random.Generator, name: str) -> NDArray[np.float64]:
     """An sRGB colour (3,), 0..255, that is called `name`, varied in hue, saturation and value."""
+    if name in _NEUTRALS:
+        return np.asarray(np.clip(generator.uniform(*_NEUTRALS[name]) + generator.uniform(-3, 3, 3), 0, 255))
     table, weights = _list_colours()[name]
     chosen = table[min(int(np.searchsorted(weights, generator.random())), len(table) - 1)]
     jittered: NDArray[np.float64] = np.clip(chosen + generator.uniform(-4, 4, 3), 0, 255)
@@ -30,23 +38,16 @@ def _list_colours() -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]
     levels = np.linspace(6, 250, _GRID)
     grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
     names = _name(grid)
-    white, black = COLOUR_NAMES.index("white"), COLOUR_NAMES.index("black")
     holds = np.stack([_name(grid * shade) == names for shade in _SHADES]).cumprod(axis=0).sum(axis=0)
     spread = grid.max(axis=1) - grid.min(axis=1)
     result = {}
     for place, name in enumerate(COLOUR_NAMES):
+        if name in _NEUTRALS:
+            continue
         usable = names == place
-        if place == white:
-            usable &= (spread < 22) & (grid.min(axis=1) > 216)
-        elif place == black:
-            usable &= (spread < 20) & (grid.max(axis=1) < 48)
-        elif name == "grey":
-            usable &= (spread < 12) & (grid.max(axis=1) > 85) & (grid.max(axis=1) < 172)
-        else:
-            usable &= holds >= holds[usable].max()
-        table = grid[usable]
-        strength = np.ones(len(table)) if spread[usable].max() < 40 else (20 + spread[usable]) ** 1.5
-        result[name] = (table, np.cumsum(strength / strength.sum()))
+        usable &= holds >= min(_MAX_HOLD.get(name, len(_SHADES)), holds[usable].max())
+        strength = (20 + spread[usable]) ** (2.5 if name in _MAX_HOLD else 1.5)
+        result[name] = (grid[usable], np.cumsum(strength / strength.sum()))
     return result
 
 

@@ -120,8 +120,8 @@ class Places:
 class Drive:
     """A way and how fast it is driven: at `times_K` seconds, `along_K` metres of it lie behind.
 
-    `overrides` name stretches of time, and win over the way's own parts. `drop` is (start, height, bounce) of a
-    fall.
+    `overrides` name stretches of time, and win over the way's own parts. `drop` is (start, height, bounce)
+    of a fall.
     """
 
     way: Way

@@ -1,4 +1,4 @@
-"""Photographs that installed packages carry, as textures: scikit-image's and scikit-learn's (extra `train`)."""
+"""Photographs in scikit-image and scikit-learn (extra `train`), as textures where these are installed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image as Picture
 
 from tubelet.model.training.world.textures import Texture
 
@@ -44,10 +44,9 @@ def _load() -> tuple[Texture, ...]:
             continue
         for name in names:
             file = Path(spec.origin).parent / name
-            read = cv2.imread(str(file), cv2.IMREAD_COLOR) if file.is_file() else None
-            if read is None:
+            if not file.is_file():
                 continue
-            scale = _LONGEST_PX / max(read.shape[:2])
-            size = (round(read.shape[1] * scale), round(read.shape[0] * scale))
-            pictures.append(np.asarray(cv2.cvtColor(cv2.resize(read, size), cv2.COLOR_BGR2RGB), np.uint8))
+            with Picture.open(file) as opened:
+                opened.thumbnail((_LONGEST_PX, _LONGEST_PX))
+                pictures.append(np.array(opened.convert("RGB"), dtype=np.uint8))
     return tuple(pictures)

@@ -28,13 +28,15 @@ DETAIL_PX = 34.0
 """Units that look smaller, in supersampled pixels, go without their details."""
 
 _SHIFT = 4
-_CIRCLE = np.stack([np.cos(np.arange(14) * math.tau / 14), np.sin(np.arange(14) * math.tau / 14)], axis=1)
+_CIRCLE = np.stack([np.cos(np.arange(18) * math.tau / 18), np.sin(np.arange(18) * math.tau / 18)], axis=1)
+_ROUNDS = ((1.0, 0.0, 0.32), (0.86, 0.09, 0.55), (0.7, 0.2, 0.8), (0.52, 0.32, 0.98), (0.3, 0.46, 1.12))
+"""Size, shift towards the light, and light of the discs of a ball; small balls have every second."""
 _CAP = np.linspace(math.pi / 2, 1.5 * math.pi, 5)
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One body in the world: parts, pose, its place on the ground (own frame) and its object's number, or 0."""
+    """One body in the world: parts, pose, rectangle on the ground (own frame), its object's number or 0."""
 
     geometry: Geometry
     x: float
@@ -145,9 +147,7 @@ def _paint(
             cv2.polylines(picture, [polygons[k]], True, colours[k], thickness[k], cv2.LINE_8, _SHIFT)
         else:
             fill_convex(picture, polygons[k], colours[k], cv2.LINE_8, _SHIFT)
-        if outline[k] and colours[k][3]:
-            drawn[unit].outlines.append(polygons[k])
-        elif outline[k]:
+        if outline[k]:
             drawn[unit].outlines.append(polygons[k])
     for unit in pending:
         _paint_walls(picture, units[unit], lens, light)
@@ -304,11 +304,14 @@ def _fill_blobs(units: list[Unit], lens: Lens, light: Light) -> _Fills | None:
     rgb, layer = _stack(units, "blob_rgb_B3")[keep], _stack(units, "blob_layer_B")[keep]
     depth = np.linalg.norm(cam, axis=1)
     toward = np.einsum("bij,j->bi", roots, light.screen_direction(lens))
-    parts = [(middle[:, None] + outline, light.shade_blob(rgb, 0), np.arange(len(unit)), 0.0)]
-    large = np.flatnonzero(np.minimum(a, c) > 2.5)
-    for level, (size, offset) in enumerate(((0.8, 0.17), (0.5, 0.38)), start=1):
-        moved = middle[large, None] + size * outline[large] + offset * toward[large, None]
-        parts.append((moved, light.shade_blob(rgb[large], level), large, 1e-4 * level))
+    everything = np.arange(len(unit))
+    parts = [(middle[:, None] + outline, light.shade_blob(rgb, _ROUNDS[0][2]), everything, 0.0)]
+    extent = np.minimum(a, c)
+    for level, (size, offset, share) in enumerate(_ROUNDS[1:], start=1):
+        large = np.flatnonzero(extent > (2.5 if level % 2 == 0 else 14.0))
+        if len(large):
+            moved = middle[large, None] + size * outline[large] + offset * toward[large, None]
+            parts.append((moved, light.shade_blob(rgb[large], share), large, 1e-4 * level))
     which = np.concatenate([p[2] for p in parts])
     return _Fills(
         _fix(np.concatenate([p[0] for p in parts])),
@@ -344,7 +347,7 @@ def _fill_rings(units: list[Unit], lens: Lens, light: Light) -> _Fills | None:
     return _Fills(
         _fix(screen),
         np.full(len(unit), len(_CIRCLE), dtype=np.intp),
-        light.shade_blob(_stack(units, "ring_rgb_R3")[keep], 1),
+        light.shade_blob(_stack(units, "ring_rgb_R3")[keep], 0.75),
         unit,
         _stack(units, "ring_layer_R")[keep],
         depth + 0.05,

@@ -14,7 +14,7 @@ from tubelet.model.training.world.camera import Lens, make_lens
 from tubelet.model.training.world.degrade import damage_frame, recode
 from tubelet.model.training.world.light import cast_shadow_outlines
 from tubelet.model.training.world.rasteriser import Drawn, Unit, draw_units
-from tubelet.model.training.world.scene import Scene, make_scene, seed_generator
+from tubelet.model.training.world.scene import GroundMap, Scene, make_scene, seed_generator
 from tubelet.model.training.world.spec import CameraTruth, ClipSpec, RenderedClip
 from tubelet.model.training.world.truth import describe_objects, find_relations
 
@@ -31,7 +31,7 @@ _SHIFT = 4
 
 @dataclass(frozen=True, slots=True)
 class RenderedFrame:
-    """One frame as it leaves the painter: RGB, labels by actor (1 + index), and each actor's visible share."""
+    """One painted frame: RGB, labels by actor (1 + index), and each actor's visible share."""
 
     frame_HWC: Picture
     labels_HW: Picture
@@ -148,43 +148,88 @@ class _Painter:
         return units
 
     def _shrink(self, picture: Picture) -> tuple[Picture, Picture]:
-        if self._factor == 1:
-            return np.ascontiguousarray(picture[..., :3]), np.ascontiguousarray(picture[..., 3])
-        small = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
-        a, b = picture[0::2, 0::2, 3], picture[0::2, 1::2, 3]
-        c, d = picture[1::2, 0::2, 3], picture[1::2, 1::2, 3]
-        labels = np.where((a == b) | (a == c) | (a == d), a, np.where((b == c) | (b == d), b, c))
-        return np.ascontiguousarray(small[..., :3]), labels
+        labels = cv2.extractChannel(picture, 3)
+        if self._factor == 2:
+            picture = np.asarray(cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA), np.uint8)
+            labels = _take_majority(np.asarray(labels, np.uint8))
+        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB), np.uint8), np.asarray(labels, np.uint8)
+
+
+def _take_majority(labels: Picture) -> Picture:
+    """Of each 2 x 2 pixels the label that two or more bear."""
+    a, b, c, d = labels[0::2, 0::2], labels[0::2, 1::2], labels[1::2, 0::2], labels[1::2, 1::2]
+    result = a.copy()
+    mixed = np.nonzero((a != b) | (a != c) | (a != d))
+    a, b, c, d = a[mixed], b[mixed], c[mixed], d[mixed]
+    result[mixed] = np.where((a == b) | (a == c) | (a == d), a, np.where((b == c) | (b == d), b, c))
+    return result
 
 
 def _paint_ground(scene: Scene, lens: Lens) -> Picture:
     """Sky, far land and the ground maps (h, w, 4)."""
-    picture = np.zeros((lens.height, lens.width, 4), np.uint8)
-    picture[..., :3] = np.asarray(scene.far_rgb).astype(np.uint8)
+    picture = np.empty((lens.height, lens.width, 4), np.uint8)
     horizon = _find_horizon(lens)
     lowest = max(horizon)
+    top = int(np.clip(math.ceil(lowest) + 1, 0, lens.height))
+    views = [_View(ground, lens) for ground in scene.grounds]
+    fine = views[-1].find_covered_rows(top)
+    if top > 0 or fine != (top, lens.height):
+        far = tuple(0.6 * a + 0.4 * b for a, b in zip(scene.far_rgb, scene.haze_rgb, strict=True))
+        cv2.rectangle(picture, (0, 0), (lens.width, lens.height), (*far, 0), -1)
     if lowest > 0:
         _paint_sky(picture, scene, lens, lowest)
-        corners = np.array(
-            [(0, horizon[0]), (lens.width, horizon[1]), (lens.width, lens.height * 9), (0, lens.height * 9)]
+        corners = np.array([(0, horizon[0]), (lens.width, horizon[1])])
+        fixed = np.clip(
+            np.append(corners, [(lens.width, lowest + 3), (0, lowest + 3)], axis=0) * 16, -3e5, 3e5
         )
-        fixed = np.clip(corners * 16, -3e5, 3e5).astype(np.int32)
-        far = tuple(0.6 * a + 0.4 * b for a, b in zip(scene.far_rgb, scene.haze_rgb, strict=True))
-        cv2.fillConvexPoly(picture, fixed, (*far, 0), cv2.LINE_8, 4)
-    top = int(np.clip(math.ceil(lowest) + 1, 0, lens.height))
-    if top >= lens.height:
-        return picture
-    for ground in scene.grounds:
+        cv2.fillConvexPoly(picture, fixed.astype(np.int32), (*far, 0), cv2.LINE_8, _SHIFT)
+    coarse = (top, lens.height)
+    if fine[1] == lens.height:
+        coarse = (top, fine[0])
+    elif fine[0] == top:
+        coarse = (fine[1], lens.height)
+    for view in views[:-1]:
+        view.paint(picture, *coarse)
+    views[-1].paint(picture, top, lens.height)
+    return picture
+
+
+class _View:
+    """A ground map as a lens sees it."""
+
+    def __init__(self, ground: GroundMap, lens: Lens) -> None:
         side = ground.texture.shape[0]
         step = ground.extent / side
         origin = np.array([ground.centre[0] - ground.extent / 2, ground.centre[1] - ground.extent / 2, 0.0])
-        plane = lens.map_plane(origin, np.array([step, 0, 0]), np.array([0, step, 0]))
-        plane = np.array([[1, 0, 0], [0, 1, -float(top)], [0, 0, 1]]) @ plane
+        self._texture, self._side, self._lens = ground.texture, side, lens
+        self._plane = lens.map_plane(origin, np.array([step, 0, 0]), np.array([0, step, 0]))
+
+    def find_covered_rows(self, top: int) -> tuple[int, int]:
+        """The rows from `top` on that the map fills from border to border."""
+        lens = self._lens
+        rows = np.linspace(top, lens.height, 25)
+        spots = np.concatenate([[(x, row, 1.0) for row in rows] for x in (0.0, float(lens.width))])
+        flat = spots @ np.linalg.inv(self._plane).T
+        flat = flat[:, :2] / flat[:, 2:]
+        inside = ((flat > 2) & (flat < self._side - 2)).all(axis=1)
+        both = np.flatnonzero(inside[:25] & inside[25:])
+        if len(both) < 2 or len(both) != both[-1] - both[0] + 1:
+            return top, top
+        return math.ceil(rows[both[0]]), math.floor(rows[both[-1]])
+
+    def paint(self, picture: Picture, start: int, stop: int) -> None:
+        """Paint the rows start <= row < stop, as far as the map reaches."""
+        if stop - start < 1:
+            return
+        plane = np.array([[1, 0, 0], [0, 1, -float(start)], [0, 0, 1]]) @ self._plane
         cv2.warpPerspective(
-            ground.texture, plane, (lens.width, lens.height - top), dst=picture[top:],
-            flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT,
-        )  # fmt: skip
-    return picture
+            self._texture,
+            plane,
+            (self._lens.width, stop - start),
+            dst=picture[start:stop],
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_TRANSPARENT,
+        )
 
 
 def _find_horizon(lens: Lens) -> tuple[float, float]:
@@ -208,11 +253,14 @@ def _paint_sky(picture: Picture, scene: Scene, lens: Lens, lowest: float) -> Non
             [0, sky_h / (0.75 * lens.height), sky_h * (1 - lowest / (0.75 * lens.height))],
         ]
     )
-    warped = cv2.warpAffine(
-        scene.sky, matrix, (lens.width, rows), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+    cv2.warpAffine(
+        scene.sky,
+        matrix,
+        (lens.width, rows),
+        dst=picture[:rows],
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REFLECT,
-    )  # fmt: skip
-    picture[:rows, :, :3] = warped
+    )
 
 
 def _paint_shadows(

@@ -10,19 +10,20 @@ from numpy.typing import NDArray
 
 from tubelet.model.training.world.actors import Actor, draw_looks
 from tubelet.model.training.world.camera import CameraPlan, aim_camera, move_camera
-from tubelet.model.training.world.cast import Stage, fill_stage
+from tubelet.model.training.world.cast import fill_stage
 from tubelet.model.training.world.degrade import Damage, draw_damage
 from tubelet.model.training.world.layout import OPEN_PLACES, Layout, make_layout, paint_ground
 from tubelet.model.training.world.light import Light, draw_light
-from tubelet.model.training.world.paths import Places, drive_steadily, stand
+from tubelet.model.training.world.paths import Places, WayBuilder, drive_steadily, stand
 from tubelet.model.training.world.photographs import load_photographs
-from tubelet.model.training.world.spec import CATEGORIES, VEHICLES, Category, ClipSpec
+from tubelet.model.training.world.spec import CAMERA_KINDS, CATEGORIES, VEHICLES, Category, ClipSpec
+from tubelet.model.training.world.stage import Stage
 from tubelet.model.training.world.statics import Static, place_statics
 from tubelet.model.training.world.textures import Rgb, Texture, make_sky
 
 Array = NDArray[np.float64]
 
-NEAR_PX, FAR_PX = 768, 384
+NEAR_PX, FAR_PX = 640, 320
 _IMAGE_S = 4.0
 
 
@@ -104,19 +105,19 @@ def make_scene(seed: int, spec: ClipSpec, *, image: bool = False) -> Scene:
         times = np.array([float(generator.uniform(0.1, 0.9)) * duration])
     else:
         times = np.arange(spec.num_frames) / spec.frame_rate
-    kind = str(generator.choice(["fixed", "pan", "translate", "handheld"], p=[0.58, 0.13, 0.13, 0.16]))
+    kind = CAMERA_KINDS[int(generator.choice(4, p=[0.58, 0.13, 0.13, 0.16]))]
     camera = move_camera(
         generator, kind, framing.view, pose, times, _drift(generator, stage, framing.coverage, duration)
-    )  # type: ignore[arg-type]
+    )
     places = tuple(actor.drive.locate(times) for actor in stage.actors)
     photographs = load_photographs() if generator.random() < spec.photographs else []
     statics = place_statics(
         generator, layout, framing.focus[:2], math.radians(azimuth), framing.coverage * 0.8, photographs
     )
     statics = _clear_ways(statics, stage.actors, duration, (pose.x, pose.y))
-    sky, low = make_sky(generator, 180, 640)
+    sky, low = make_sky(generator, 96, 320)
     grounds = _paint_grounds(generator, layout, framing, (pose.x, pose.y), photographs)
-    mean = grounds[0].texture[..., :3].reshape(-1, 3).mean(axis=0)
+    mean = grounds[0].texture[::16, ::16, :3].reshape(-1, 3).mean(axis=0)
     return Scene(
         layout=layout,
         light=light,
@@ -160,8 +161,6 @@ def _frame(generator: np.random.Generator, roads: bool, star: Category | None, l
 
 def _add_star(stage: Stage, star: Category, framing: _Frame, duration: float) -> None:
     """Put the object of a close-up at the focus, still or passing."""
-    from tubelet.model.training.world.paths import WayBuilder
-
     generator = stage.generator
     still = generator.random() < 0.3
     looks = draw_looks(generator, star, parked=still and star in ("bicycle", "motorbike"))

@@ -1,7 +1,7 @@
 """Solid bodies from flat faces, capsules, ellipsoids and rings, in metres: x forward, y left, z up.
 
-Shape letters: F faces, C capsules, B ellipsoids ("blobs"), R rings. A face has up to 8 corners, counter-clockwise
-seen from outside; missing ones repeat the last.
+Shape letters: F faces, C capsules, B ellipsoids ("blobs"), R rings. A face has up to 8 corners,
+counter-clockwise seen from outside; missing ones repeat the last.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Builder:
         detail: bool = True,
         above: float = 0.5,
     ) -> None:
-        """A patch on a face, in shares of its width and height from its lower left corner seen from outside."""
+        """A patch on a face, in shares of it from its lower left corner seen from outside."""
         a, b, c, d = solid.faces[face]
 
         def at(s: float, t: float) -> Point:

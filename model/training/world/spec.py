@@ -51,6 +51,7 @@ CameraKind = Literal["fixed", "pan", "translate", "handheld"]
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 ACTIONS: tuple[Action, ...] = get_args(Action)
 RELATIONS: tuple[RelationKind, ...] = get_args(RelationKind)
+CAMERA_KINDS: tuple[CameraKind, ...] = get_args(CameraKind)
 COLOURS = COLOUR_NAMES
 VEHICLES: tuple[Category, ...] = ("car", "van", "pickup", "suv", "bus", "truck")
 
@@ -63,9 +64,9 @@ class ClipSpec:
     """What to render, everything besides the seed.
 
     `max_objects` is the most at any one time; a clip longer than some seconds has more after each other.
-    `degrade` allows noise, blur, rain and odd light, `encode` is the probability that the clip goes through H.264
-    and back. `photographs` is the probability that photographs from installed packages (the extra `train`) serve
-    as textures: only then does the picture depend on what is installed.
+    `degrade` allows noise, blur, rain and odd light, `encode` is the probability that the clip goes through
+    H.264 and back. `photographs` is the probability that photographs from installed packages (the extra
+    `train`) serve as textures: only then does the picture depend on what is installed.
     """
 
     num_frames: int = 24
@@ -113,9 +114,9 @@ class Phase:
 class ObjectTruth:
     """What is true of one object. Formulas and words: docs/world.md.
 
-    `number` is its value in `labels_THW`. `colours` holds the main one first, at most two. `actions` follow each
-    other and cover its visible life, `start_s` to `end_s`. `turn` is of the whole visible path, positive to the
-    left, as seen from above. `attributes` depend on the category.
+    `number` is its value in `labels_THW`. `colours` holds the main one first, at most two. `actions` follow
+    each other and cover its visible life, `start_s` to `end_s`. `turn` is of the whole visible path,
+    positive to the left, as seen from above. `attributes` depend on the category.
     """
 
     number: int
@@ -173,9 +174,10 @@ class CameraTruth:
 class RenderedClip:
     """Pictures and what is true of them.
 
-    `frames_THWC` is RGB. `labels_THW` holds the number of the object seen at each pixel, 0 where there is none.
-    `visible_TO` is the share of each object's own pixels that is seen, in the order of `objects`: 1 when it is
-    unoccluded and inside, 0 when it is hidden or outside. `place` and `weather` say what the scene is.
+    `frames_THWC` is RGB. `labels_THW` holds the number of the object seen at each pixel, 0 where there is
+    none. `visible_TO` is the share of each object's own pixels that is seen, in the order of `objects`: 1
+    when it is unoccluded and inside, 0 when it is hidden or outside. `place` and `weather` say what the
+    scene is.
     """
 
     seed: int

@@ -14,7 +14,7 @@ from tubelet.model.training.world.textures import Texture, draw_bricks, make_fac
 
 @dataclass(frozen=True, slots=True)
 class Wall:
-    """A textured upright rectangle: a lower left corner seen from outside, its run along the ground, its height."""
+    """A textured upright rectangle: lower left corner seen from outside, run along the ground, height."""
 
     corner: tuple[float, float]
     run: tuple[float, float]
@@ -177,8 +177,9 @@ def _place_backdrop(
     x, y = focus[0] + distance * math.cos(azimuth), focus[1] + distance * math.sin(azimuth)
     height = float(generator.uniform(1.0, 4.0) if layout.place != "floor" else generator.uniform(2.5, 4))
     heading = azimuth + math.pi / 2 + float(generator.normal(0, 0.15))
-    result.append(_make_building(generator, x + 2 * math.cos(azimuth), y + 2 * math.sin(azimuth), heading,
-                                 float(generator.uniform(18, 50)), 1.0, height, photographs, plain=True))  # fmt: skip
+    x, y = x + 2 * math.cos(azimuth), y + 2 * math.sin(azimuth)
+    width = float(generator.uniform(18, 50))
+    result.append(_make_building(generator, x, y, heading, width, 1.0, height, photographs, plain=True))
 
 
 def _make_building(

@@ -29,16 +29,12 @@ def _make_noise(kind: str) -> Texture:
 
 
 def cut_noise(generator: np.random.Generator, kind: str, height: int, width: int) -> Texture:
-    """A piece (height, width) of a tile, shifted and flipped at random; repeats when it is larger."""
+    """A piece (height, width) of a tile from anywhere in it; a larger one repeats."""
     tile = _make_noise(kind)
-    if generator.random() < 0.5:
-        tile = tile.T
-    y, x = (int(value) for value in generator.integers(0, TILE, 2))
-    rows = np.arange(y, y + height) % TILE
-    columns = np.arange(x, x + width) % TILE
-    if y + height <= TILE and x + width <= TILE:
-        return np.ascontiguousarray(tile[y : y + height, x : x + width])
-    return np.ascontiguousarray(tile[rows][:, columns])
+    if height > TILE or width > TILE:
+        tile = np.tile(tile, (-(-height // TILE), -(-width // TILE)))
+    y, x = (int(generator.integers(0, tile.shape[k] - size + 1)) for k, size in enumerate((height, width)))
+    return tile[y : y + height, x : x + width]
 
 
 def colour_noise(noise: Texture, dark: Rgb, light: Rgb) -> Texture:
@@ -74,15 +70,15 @@ def draw_bricks(picture: Texture, joint: Rgb, rows: int, columns: int, thickness
 def make_facade(generator: np.random.Generator, storeys: int, bays: int) -> Texture:
     """A building's wall with windows, (h, w, 3)."""
     height, width = min(256, 48 * storeys), min(320, 44 * bays)
-    bases = ((196, 186, 168), (168, 96, 72), (150, 146, 142), (214, 204, 186), (128, 116, 104), (180, 190, 196),
-             (108, 84, 70), (206, 178, 138))  # fmt: skip
-    base = bases[int(generator.integers(len(bases)))]
+    bases = ((196, 186, 168), (168, 96, 72), (150, 146, 142), (214, 204, 186), (128, 116, 104), (180, 190,
+    196), (108, 84, 70), (206, 178, 138))  # fmt: skip
+    red, green, blue = bases[int(generator.integers(len(bases)))]
     shade = float(generator.uniform(0.6, 1.12))
-    base = (base[0] * shade, base[1] * shade, base[2] * shade)
+    base: Rgb = (red * shade, green * shade, blue * shade)
     picture = make_surface(generator, base, 0.16, "mixed", height, width)
     style = int(generator.integers(4))
     if style == 0:
-        draw_bricks(picture, tuple(value * 0.75 for value in base), storeys * 8, bays * 5)
+        draw_bricks(picture, (base[0] * 0.75, base[1] * 0.75, base[2] * 0.75), storeys * 8, bays * 5)
     glass = tuple(float(v) for v in generator.uniform(30, 110, 3) * 0.4 + generator.uniform(20, 120))
     frame = tuple(float(v) * generator.uniform(0.4, 1.4) for v in base)
     w0, w1 = generator.uniform(0.12, 0.3), generator.uniform(0.7, 0.9)
@@ -102,7 +98,7 @@ def make_facade(generator: np.random.Generator, storeys: int, bays: int) -> Text
 
 
 def make_sky(generator: np.random.Generator, height: int, width: int) -> tuple[Texture, Rgb]:
-    """A sky (h, w, 3), its last row at the horizon, and the horizon's colour."""
+    """A sky (h, w, 4), its last row at the horizon, and the horizon's colour."""
     tops = (
         (92, 142, 208),
         (140, 170, 205),
@@ -118,6 +114,7 @@ def make_sky(generator: np.random.Generator, height: int, width: int) -> tuple[T
     if generator.random() < 0.7:
         noise = cut_noise(generator, "cloudy", height, width).astype(np.float32)
         cover = np.clip((noise - generator.uniform(110, 170)) / 70, 0, 1)[:, :, None] * (1 - 0.5 * share)
-        picture = picture * (1 - 0.8 * cover) + 240 * 0.8 * cover
-    result = np.clip(picture, 0, 255).astype(np.uint8)
+        picture = (picture * (1 - 0.8 * cover) + 240 * 0.8 * cover).astype(np.float32)
+    result = np.zeros((height, width, 4), np.uint8)
+    result[..., :3] = np.clip(picture, 0, 255)
     return result, (float(low[0]), float(low[1]), float(low[2]))

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tubelet.model.trajectory.motion import name_turn
 from tubelet.model.training.world.actors import Actor
 from tubelet.model.training.world.paths import measure_turn_deg
 from tubelet.model.training.world.scene import Scene
-from tubelet.model.training.world.spec import ObjectTruth, Phase, Relation, RelationKind
+from tubelet.model.training.world.spec import Action, ObjectTruth, Phase, Relation, RelationKind
+from tubelet.model.trajectory.motion import TURN_DEG, U_TURN_DEG, name_turn
 
 Flags = NDArray[np.bool_]
-
-MIN_TURN_DEG = 35.0
-"""A bend of which less was seen is called straight."""
 
 
 def describe_objects(
@@ -53,13 +50,21 @@ def _list_actions(actor: Actor, start: float, end: float) -> tuple[Phase, ...]:
         action = phase.action
         if action in ("turn-left", "turn-right", "u-turn") and end > start:
             ends = actor.drive.locate(np.array([phase.start_s, phase.end_s])).heading_T
-            if abs(measure_turn_deg(ends)) < MIN_TURN_DEG:
-                action = "straight"
+            action = _name_bend(action, measure_turn_deg(ends))
         if result and result[-1].action == action:
             result[-1] = Phase(action, result[-1].start_s, phase.end_s)
         else:
             result.append(Phase(action, phase.start_s, phase.end_s))
     return tuple(result)
+
+
+def _name_bend(action: Action, turn_deg: float) -> Action:
+    """What a bend is called of which only so much was seen."""
+    if abs(turn_deg) < TURN_DEG:
+        return "straight"
+    if action == "u-turn" and abs(turn_deg) < U_TURN_DEG:
+        return "turn-left" if turn_deg > 0 else "turn-right"
+    return action
 
 
 def find_relations(scene: Scene, kept: Sequence[int], objects: Sequence[ObjectTruth]) -> tuple[Relation, ...]:

@@ -34,7 +34,7 @@ class Body:
 
 
 def build_vehicle(generator: np.random.Generator, category: str, paint: Rgb, second: Rgb | None) -> Body:
-    """A vehicle of one of the six categories; `second` colours a truck's cab, a bus's stripe or a car's roof."""
+    """A vehicle; `second` colours a truck's cab, a bus's or van's stripe, or a car's roof."""
     builders = {
         "car": _build_car,
         "suv": _build_suv,
