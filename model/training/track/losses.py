@@ -27,10 +27,14 @@ class LossWeights(BaseModel):
     gamma: float = Field(default=2.0, ge=0)
     """0 is plain cross entropy; 2 looks away from what is right already."""
     balance: float = Field(default=0.0, ge=0, le=1)
-    """How far the object's cells and the others count alike in the focal loss, however few they are: 1 is
-    fully, 0 not at all. From random weights it gets past the answer that nothing is an object."""
+    """How far the object, the other objects and the background count alike in the focal loss, however few
+    cells each has: 1 is fully, 0 not at all. From random weights it gets past two easy answers: that nothing
+    is the object, and that everything that stands out is, whatever was asked for."""
     runners_up: float = Field(default=0.05, ge=0)
     """What the masks that are not the best of three count: enough that none is left untaught."""
+
+
+_MIN_SHARE = 0.003
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,17 @@ class MaskLosses:
 
 
 def measure_losses(
-    logits_BKhw: Tensor, iou_BK: Tensor, presence_B: Tensor, target_BGG: Tensor, weights: LossWeights
+    logits_BKhw: Tensor,
+    iou_BK: Tensor,
+    presence_B: Tensor,
+    target_BGG: Tensor,
+    other_BGG: Tensor,
+    weights: LossWeights,
 ) -> MaskLosses:
-    """Losses of K masks a row against one target (0..1) on a grid as fine or finer."""
+    """Losses of K masks a row against one target (0..1) on a grid as fine or finer.
+
+    `other_BGG` is the share of each cell that belongs to other objects.
+    """
     logits_BKGG = logits_BKhw.float()
     if logits_BKGG.shape[-2:] != target_BGG.shape[-2:]:
         logits_BKGG = F.interpolate(
@@ -58,7 +70,7 @@ def measure_losses(
         )
     is_present_B = target_BGG.amax((1, 2)) >= 0.5
     present_B = is_present_B.float()
-    focal_BK, dice_BK = _focal(logits_BKGG, target_BGG, weights), _dice(logits_BKGG, target_BGG)
+    focal_BK, dice_BK = _focal(logits_BKGG, target_BGG, other_BGG, weights), _dice(logits_BKGG, target_BGG)
     both_BK = weights.focal * focal_BK + weights.dice * dice_BK
     best_B1 = both_BK.argmin(1, keepdim=True)
     share_BK = torch.full_like(both_BK, weights.runners_up).scatter(1, best_B1, 1.0)
@@ -68,7 +80,7 @@ def measure_losses(
         shared_BK = (masks_BKGG & true_B1GG).sum((2, 3)).float()
         true_iou_BK = shared_BK / (masks_BKGG | true_B1GG).sum((2, 3)).clamp(min=1)
         true_iou_BK = true_iou_BK * present_B[:, None]
-    iou_B = (iou_BK.float() - true_iou_BK).abs().mean(1)
+    iou_B = (iou_BK.float() - true_iou_BK).square().mean(1)
     presence_loss_B = F.binary_cross_entropy_with_logits(presence_B.float(), present_B, reduction="none")
     return MaskLosses(
         focal=((focal_BK * share_BK).sum(1) * present_B).sum(),
@@ -101,16 +113,17 @@ def add_up(parts: list[MaskLosses], weights: LossWeights) -> dict[str, Tensor]:
     }
 
 
-def _focal(logits_BKGG: Tensor, target_BGG: Tensor, weights: LossWeights) -> Tensor:
+def _focal(logits_BKGG: Tensor, target_BGG: Tensor, other_BGG: Tensor, weights: LossWeights) -> Tensor:
     target_BKGG = target_BGG[:, None].expand_as(logits_BKGG)
     crossed = F.binary_cross_entropy_with_logits(logits_BKGG, target_BKGG, reduction="none")
     if weights.gamma:
         crossed = crossed * (target_BKGG - logits_BKGG.sigmoid()).abs() ** weights.gamma
     if not weights.balance:
         return crossed.mean((2, 3))
-    share_B = target_BGG.mean((1, 2)).clamp(1e-3, 1 - 1e-3)
-    on_B, off_B = (0.5 / share_B) ** weights.balance, (0.5 / (1 - share_B)) ** weights.balance
-    scale_BGG = off_B[:, None, None] + (on_B - off_B)[:, None, None] * target_BGG
+    scale_BGG = torch.zeros_like(target_BGG)
+    for kind_BGG in (target_BGG, other_BGG, 1 - target_BGG - other_BGG):
+        share_B11 = kind_BGG.mean((1, 2), keepdim=True).clamp(min=_MIN_SHARE)
+        scale_BGG = scale_BGG + kind_BGG * share_B11**-weights.balance
     return (crossed * (scale_BGG / scale_BGG.mean((1, 2), keepdim=True))[:, None]).mean((2, 3))
 
 

@@ -87,8 +87,15 @@ _SMALL_LOOP = {
     "prefetch_workers": 1,
     "prefetch_depth": 8,
 }
-# From random weights, cells of object and background count alike: else the first answer is nothing at all.
-_EARLY_LOSSES = {"focal": 2.0, "gamma": 0.0, "balance": 1.0}
+
+_SMALL_PICTURES = {"min_crop": 0.35, "whole": 0.4, "prompts": {"box": 1.0, "point": 0.7}}
+_SMALL_CLIPS = {
+    "crops_per_clip": 1,
+    "min_crop": 0.5,
+    "whole": 0.6,
+    "max_objects": 4,
+    "prompts": {"mask": 0.6, "box": 0.4},
+}
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "small": {
@@ -97,14 +104,48 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "stages": [
             {
                 "name": "pictures-96",
+                "loop": {**_SMALL_LOOP, "steps": 2000, "seed": 1},
+                "samples": {**_SMALL_PICTURES, "image_px": 96, "clips_per_batch": 6},
+                "source_px": 256,
+                "losses": {"focal": 2.0, "gamma": 0.0, "balance": 1.0},
+            },
+            {
+                "name": "clips-96",
+                "loop": {**_SMALL_LOOP, "steps": 1000, "seed": 2, "learning_rate": 6e-4},
+                "samples": {**_SMALL_CLIPS, "image_px": 96, "clips_per_batch": 3, "num_frames": 4},
+                "pictures": {**_SMALL_PICTURES, "image_px": 96, "clips_per_batch": 6},
+                "picture_share": 0.5,
+                "source_px": 256,
+                "losses": {"focal": 4.0, "gamma": 1.0, "balance": 0.7},
+                "evaluation": {"num_clips": 12},
+            },
+            {
+                "name": "clips-128",
+                "loop": {**_SMALL_LOOP, "steps": 1000, "seed": 3, "learning_rate": 5e-4},
+                "samples": {**_SMALL_CLIPS, "image_px": 128, "clips_per_batch": 2, "num_frames": 5},
+                "pictures": {**_SMALL_PICTURES, "image_px": 128, "clips_per_batch": 5},
+                "picture_share": 0.5,
+                "source_px": 256,
+                "losses": {"focal": 6.0, "gamma": 1.0, "balance": 0.5},
+                "evaluation": {"num_clips": 12},
+            },
+            {
+                "name": "clips-256",
                 "loop": {
                     **_SMALL_LOOP,
-                    "steps": 4000,
-                    "seed": 1,
+                    "steps": 600,
+                    "seed": 4,
+                    "learning_rate": 4e-4,
+                    "schedule": "cosine",
+                    "average_decay": 0.99,
+                    "evaluate_every": 150,
                 },
-                "samples": {"image_px": 96, "clips_per_batch": 4, "min_crop": 0.25},
-                "source_px": 256,
-                "losses": _EARLY_LOSSES,
+                "samples": {**_SMALL_CLIPS, "image_px": 256, "clips_per_batch": 1, "num_frames": 4},
+                "pictures": {**_SMALL_PICTURES, "image_px": 256, "clips_per_batch": 2},
+                "picture_share": 0.6,
+                "source_px": 320,
+                "losses": {"focal": 8.0, "gamma": 1.0, "balance": 0.3},
+                "evaluation": {"num_pictures": 32, "num_clips": 10},
             },
         ],
     },

@@ -72,12 +72,13 @@ class TrackBatch:
     """One training step. Rows are objects; `clip_B` says in which clip each is.
 
     `targets_TBGG` are shares of each cell, 0..255; an object without any is out of sight. A row that points
-    at nothing has empty targets throughout.
+    at nothing has empty targets throughout. `objects_TIGG` are the shares of all objects together.
     """
 
     frames_ITSS3: Bytes
     clip_B: NDArray[np.int64]
     targets_TBGG: Bytes
+    objects_TIGG: Bytes
     first_masks_BSS: NDArray[np.bool_]
     groups: tuple[PromptGroup, ...]
 
@@ -150,14 +151,17 @@ def make_batch(
     side = settings.image_px
     grid = side // 4 * settings.loss_scale
     targets_TBGG = np.zeros((settings.num_frames, len(rows), grid, grid), np.uint8)
+    objects_TIGG = np.zeros((settings.num_frames, len(clips), grid, grid), np.uint8)
+    for place, clip in enumerate(clips):
+        for time, labels_SS in enumerate(clip.labels_THW):
+            objects_TIGG[time, place] = _shrink(labels_SS > 0, grid)
     first_masks_BSS = np.zeros((len(rows), side, side), bool)
     prompts: list[list[tuple[float, float, int]]] = []
     for row, (place, number, kind) in enumerate(rows):
         labels_TSS = clips[place].labels_THW
         if number:
             for time, labels_SS in enumerate(labels_TSS):
-                mask = (labels_SS == number).astype(np.uint8) * 255
-                targets_TBGG[time, row] = cv2.resize(mask, (grid, grid), interpolation=cv2.INTER_AREA)
+                targets_TBGG[time, row] = _shrink(labels_SS == number, grid)
             first_masks_BSS[row] = labels_TSS[0] == number
             prompts.append(_ask(first_masks_BSS[row], kind, settings, generator))
         else:
@@ -176,9 +180,16 @@ def make_batch(
         np.stack([clip.frames_THW3 for clip in clips]),
         np.array([place for place, _, _ in rows]),
         targets_TBGG,
+        objects_TIGG,
         first_masks_BSS,
         tuple(groups),
     )
+
+
+def _shrink(mask_SS: NDArray[np.bool_], grid: int) -> Bytes:
+    """Shares of cells, 0..255."""
+    shares: Bytes = cv2.resize(mask_SS.astype(np.uint8) * 255, (grid, grid), interpolation=cv2.INTER_AREA)
+    return shares
 
 
 def _choose_objects(

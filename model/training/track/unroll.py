@@ -62,8 +62,10 @@ class TrackTraining(nn.Module):
         """Losses by name, "loss" their weighted sum."""
         device = self.network.device
         targets_TBGG = torch.from_numpy(batch.targets_TBGG).to(device).float() / 255
+        objects_TIGG = torch.from_numpy(batch.objects_TIGG).to(device).float() / 255
+        others_TBGG = (objects_TIGG[:, torch.from_numpy(batch.clip_B).to(device)] - targets_TBGG).clamp(min=0)
         parts: list[MaskLosses] = []
-        for target_BGG, answers in zip(targets_TBGG, self.unroll(batch), strict=True):
+        for target_BGG, other_BGG, answers in zip(targets_TBGG, others_TBGG, self.unroll(batch), strict=True):
             for answer in answers:
                 if not answer.is_given:
                     decoded = answer.decoded
@@ -73,6 +75,7 @@ class TrackTraining(nn.Module):
                             decoded.iou_BK,
                             decoded.presence_B,
                             target_BGG[answer.rows_R],
+                            other_BGG[answer.rows_R],
                             self._weights,
                         )
                     )

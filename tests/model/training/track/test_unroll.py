@@ -127,6 +127,7 @@ def test_a_row_does_not_depend_on_the_others() -> None:
         batch.frames_ITSS3,
         batch.clip_B[:1],
         batch.targets_TBGG[:, :1],
+        batch.objects_TIGG,
         batch.first_masks_BSS[:1],
         tuple(
             PromptGroup(group.kind, group.rows[:1], group.points_RP2[:1], group.labels_RP[:1])
