@@ -35,12 +35,16 @@ class Stage(BaseModel):
 
 
 class TrackRecipe(BaseModel):
-    """All stages. `image_px` is the size that the finished network runs at, and 0 the initial one's."""
+    """All stages. `image_px` is the size that the finished network runs at, and 0 the initial one's.
+
+    `half` stores the finished weights as float16: half the file, read back as float32.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     about: str = ""
     image_px: int = Field(default=0, ge=0)
+    half: bool = False
     stages: tuple[Stage, ...] = Field(min_length=1)
 
     def override(self, *, steps: int | None = None, image_px: int | None = None) -> TrackRecipe:
@@ -101,6 +105,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "small": {
         "about": "the bundled sam2-small, from random weights, on rendered scenes: hours on two cores",
         "image_px": 256,
+        "half": True,
         "stages": [
             {
                 "name": "pictures-96",

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import Sam2VideoConfig, Sam2VideoModel
 
@@ -84,7 +85,7 @@ def train_tracker(
         if finished.exists():
             reports.append(TrainReport(**json.loads(finished.read_text(encoding="utf-8"))))
         else:
-            report = _train_stage(stage, network, folder, out, final_px, data, held_out)
+            report = _train_stage(stage, network, folder, out, final_px, recipe.half, data, held_out)
             reports.append(report)
             if report.reason == "signal":
                 break
@@ -137,6 +138,7 @@ def _train_stage(
     folder: Path,
     out: Path,
     final_px: int,
+    half: bool,
     data: ClipSource | Path | None,
     held_out: ClipSource | None,
 ) -> TrainReport:
@@ -148,7 +150,7 @@ def _train_stage(
         model = Sam2VideoModel(final_config)
         model.load_state_dict({name.removeprefix(_PREFIX): value for name, value in state.items()})
         save_model(place, model)
-        publish(place, out)
+        publish(place, out, half=half)
 
     source, evaluated = _choose_sources(stage, data, held_out)
     logger.info("Stage %s: %d steps", stage.name, stage.loop.steps)
@@ -163,12 +165,19 @@ def _train_stage(
     )
 
 
-def publish(best: Path, out: Path) -> None:
-    """Copy weights to where a tracker loads them; each file is replaced whole."""
+def publish(best: Path, out: Path, *, half: bool) -> None:
+    """Copy weights to where a tracker loads them, as float16 on request; each file is replaced whole."""
     out.mkdir(parents=True, exist_ok=True)
     for file in best.iterdir():
         new = out / f"{file.name}.new"
-        shutil.copyfile(file, new)
+        if half and file.suffix == ".safetensors":
+            tensors = {name: tensor.half() for name, tensor in load_file(file).items()}
+            save_file(tensors, new, metadata={"format": "pt"})
+        elif half and file.name == "config.json":
+            config = json.loads(file.read_text(encoding="utf-8")) | {"dtype": "float16"}
+            new.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        else:
+            shutil.copyfile(file, new)
         new.replace(out / file.name)
 
 

@@ -27,6 +27,7 @@ from tubelet.records import Box
 
 RECIPE = """
 image_px = 64
+half = true
 [[stages]]
 name = "pictures"
 losses = { balance = 1.0, gamma = 0.0, focal = 2.0 }
@@ -128,8 +129,12 @@ def test_stages_follow_each_other_and_the_tracker_loads_the_result(
     assert not any(name.startswith("vision_encoder") for name in moved), "frozen in the second stage"
     assert (first / "curves.png").stat().st_size > 1000
 
+    stored = load_file(out / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     network = load_network(out)
-    assert all(torch.equal(tensor, after[name]) for name, tensor in network.model.state_dict().items())
+    for name, tensor in network.model.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, after[name].half().float()), name
     session = Sam2Session(network)
     session.advance(np.zeros((48, 80, 3), np.uint8))
     assert session.add({1: BoxPrompt(Box(10, 10, 40, 30))}).numbers == (1,)
