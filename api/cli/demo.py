@@ -78,7 +78,8 @@ def _write_results(best: Hit, settings: Settings, out: Path) -> None:
     assert item is not None
     assert video is not None
     sheet, clip, timeline = out / "contact-sheet.jpg", out / "clip.mp4", out / "timeline.jsonl"
-    failure = write_pictures(item, video, index.get_moments(item.object_id), sheet, clip, settings)
+    shown = [(item, index.get_moments(item.object_id))]
+    failure = write_pictures(shown, video, sheet, clip, settings)
     if failure is not None:
         raise failure
     with timeline.open("w", encoding="utf-8") as file:

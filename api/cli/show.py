@@ -1,29 +1,47 @@
-"""`tubelet show`: look at one object."""
+"""`tubelet show`: look at objects."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time, print_json
+from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time, notice, print_json
 from tubelet.api.cli.progress import make_progress
 from tubelet.errors import InputError, SourceError
 from tubelet.index.export import object_to_json
+from tubelet.index.masks import read_masks
+from tubelet.index.store import IndexStore
 from tubelet.orchestration.resources import make_s3_options, open_index
-from tubelet.records import IndexedObject, Moment, Video
+from tubelet.records import IndexedObject, Moment, Rle, Video
 from tubelet.settings import Settings, load_settings
+from tubelet.workers.drawing import DrawnObject, choose_colour
+from tubelet.workers.grid import Tile, cut_tiles, make_thumbnail_tile, write_pages
 from tubelet.workers.reopen import reopen_source
 from tubelet.workers.show import write_clip, write_contact_sheet
 from tubelet.workers.source import localise
 
+Shown = tuple[IndexedObject, list[Moment]]
+
 
 @app.command("show")
 def show_command(
-    object_id: Annotated[str, typer.Argument(help="An object's id, as search prints it.", metavar="OBJECT")],
+    objects: Annotated[
+        list[str] | None, typer.Argument(help="Ids of objects, as search prints them.", metavar="[OBJECT]...")
+    ] = None,
+    video: Annotated[
+        str | None, typer.Option("--video", help="All objects of the video with this address or id.")
+    ] = None,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Pages with a tile for each object, instead of a clip.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many tiles of a grid.")] = 240,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for the pictures. [default: HOME/shown]", metavar="DIR"),
@@ -32,27 +50,43 @@ def show_command(
     home: Home = None,
     config: Config = None,
 ) -> None:
-    """Tell all about one object; write a contact sheet and a clip with its box and path drawn in."""
+    """Look at objects: a contact sheet and a clip with masks, ids and paths drawn in, or a grid of many.
+
+    Without an object and a video, a grid is of all that is indexed.
+
+    Examples: [bold]tubelet show OBJECT[/], [bold]tubelet show --grid --video junction.mp4[/]
+    """
     settings = load_settings({"home": home}, config=config)
     index = open_index(settings)
-    item = index.get_object(object_id)
-    if item is None:
+    if not (objects or video or grid):
         raise InputError(
-            f"There is no object {object_id!r} in the index",
-            expected="an id that `tubelet search` printed",
-            do="search again: ids change when a video changes",
+            "Nothing was named to show",
+            expected="an object's id, --video, or --grid for all",
+            do="take an id that `tubelet search` printed",
         )
-    video = index.get_video(item.video_id)
-    assert video is not None, "the index shows no object of a video that it does not hold"
-    moments = index.get_moments(object_id)
     folder = out or settings.home / "shown"
-    sheet, clip = folder / f"{object_id}.jpg", folder / f"{object_id}.mp4"
-    failure = write_pictures(item, video, moments, sheet, clip, settings)
+    if grid:
+        _show_grid(index, settings, objects, video, folder, limit, as_json)
+        return
+    shown = list(_choose(index, objects, video))
+    if not shown:
+        raise _nothing_to_show()
+    videos = {item.video_id for item, _ in shown}
+    if len(videos) != 1:
+        raise InputError(
+            f"The objects are of {len(videos)} videos", expected="objects of one video", do="add --grid"
+        )
+    own = index.get_video(videos.pop())
+    assert own is not None, "the index shows no object of a video that it does not hold"
+    name = shown[0][0].object_id if len(shown) == 1 else own.video_id
+    sheet, clip = folder / f"{name}.jpg", folder / f"{name}.mp4"
+    failure = write_pictures(shown, own, sheet, clip, settings)
+    pictures = {} if failure else {"contact_sheet": str(sheet), "clip": str(clip)}
     if as_json:
-        pictures = {} if failure else {"contact_sheet": str(sheet), "clip": str(clip)}
-        print_json({**object_to_json(item, moments), **pictures})
+        _print_json(shown, pictures, is_one=bool(objects) and len(shown) == 1)
     else:
-        _print_object(item, moments)
+        for item, moments in shown:
+            _print_object(item, moments)
     if failure is not None:
         raise failure
     if not as_json:
@@ -60,34 +94,142 @@ def show_command(
 
 
 def write_pictures(
-    item: IndexedObject, video: Video, moments: list[Moment], sheet: Path, clip: Path, settings: Settings
+    shown: Sequence[Shown], video: Video, sheet: Path, clip: Path, settings: Settings
 ) -> SourceError | None:
-    """Write both pictures from the source; returns what went wrong with it, if anything."""
-    s3 = make_s3_options(settings)
-    label = f"{item.object_id}  {moments[0].caption if moments else ''}"
+    """Write both pictures of some objects of a video; returns what was wrong with its source, if anything."""
+    drawn = _prepare(shown, video.video_id, settings)
+    (first, moments), is_one = shown[0], len(shown) == 1
+    caption = moments[0].caption if is_one and moments else f"{len(shown)} objects"
+    title = f"{first.object_id if is_one else Path(video.uri).name}  {caption}"
     sheet.parent.mkdir(parents=True, exist_ok=True)
+    span_s = max(item.end_s for item, _ in shown) - min(item.start_s for item, _ in shown)
     try:
-        with (
-            tempfile.TemporaryDirectory(prefix="tubelet-show-") as temporary,
-            localise(reopen_source(video, s3=s3), Path(temporary), s3=s3) as source,
-            make_progress() as progress,
-        ):
-            task = progress.add_task("Drawing", total=item.end_s - item.start_s)
-            write_contact_sheet(
-                source, video, item.path, sheet, label=label, timeout_s=settings.decode_timeout_s
-            )
+        with _open_source(video, settings) as source, make_progress() as progress:
+            task = progress.add_task("Drawing", total=span_s)
+            write_contact_sheet(source, video, drawn, sheet, title=title, timeout_s=settings.decode_timeout_s)
             write_clip(
                 source,
                 video,
-                item.path,
+                drawn,
                 clip,
-                label=item.object_id,
                 timeout_s=settings.decode_timeout_s,
                 report_second=lambda second: progress.update(task, completed=second),
             )
     except SourceError as error:
         return error
     return None
+
+
+def _choose(index: IndexStore, object_ids: Sequence[str] | None, video: str | None) -> Iterator[Shown]:
+    """The objects that were named, or all of a video, or all there are, by video and time."""
+    video_ids = None
+    if video is not None:
+        own = _find_video(index, video)
+        video_ids = [own.video_id]
+    if object_ids:
+        for object_id in object_ids:
+            item = index.get_object(object_id)
+            if item is None or (video_ids and item.video_id not in video_ids):
+                raise InputError(
+                    f"There is no object {object_id!r} in the {'video' if video_ids else 'index'}",
+                    expected="an id that `tubelet search` printed",
+                    do="search again: ids change when a video changes",
+                )
+            yield item, index.get_moments(object_id)
+        return
+    yield from index.iterate_objects(video_ids)
+
+
+def _nothing_to_show() -> InputError:
+    return InputError(
+        "There are no objects to show", expected="a video in which something was found", do="name another"
+    )
+
+
+def _find_video(index: IndexStore, name: str) -> Video:
+    places = {name, str(Path(name).absolute())}
+    found = [video for video in index.list_videos() if {video.video_id, video.uri} & places]
+    if not found:
+        raise InputError(
+            f"The index holds no video {name!r}",
+            expected="the address or id of an indexed video",
+            do="see what is indexed with: tubelet info",
+        )
+    return found[0]
+
+
+def _prepare(shown: Sequence[Shown], video_id: str, settings: Settings) -> list[DrawnObject]:
+    """The objects of one video with their masks, each in a colour of its own."""
+    masks: dict[str, list[tuple[float, Rle]]] = {item.object_id: [] for item, _ in shown}
+    for object_id, time_s, mask in read_masks(settings.home, video_id, masks.keys()):
+        masks[object_id].append((time_s, mask))
+    return [
+        DrawnObject(item.object_id, item.path, masks[item.object_id], choose_colour(place))
+        for place, (item, _) in enumerate(shown)
+    ]
+
+
+def _show_grid(
+    index: IndexStore,
+    settings: Settings,
+    object_ids: Sequence[str] | None,
+    video: str | None,
+    folder: Path,
+    limit: int,
+    as_json: bool,
+) -> None:
+    chosen = list(islice(_choose(index, object_ids, video), limit + 1))
+    shown, has_more = chosen[:limit], len(chosen) > limit
+    if not shown:
+        raise _nothing_to_show()
+    name = "grid" if video is None else f"{shown[0][0].video_id}-grid"
+    pages = write_pages(_make_tiles(index, shown, settings), folder, name)
+    if has_more:
+        notice("note", f"only the first {limit} objects are shown; --limit shows more", "yellow")
+    if as_json:
+        print_json({"pages": [str(page) for page in pages], "objects": [item.object_id for item, _ in shown]})
+    else:
+        console.print(
+            f"{len(shown)} objects: {escape(', '.join(map(str, pages)))}", highlight=False, soft_wrap=True
+        )
+
+
+def _make_tiles(index: IndexStore, shown: Sequence[Shown], settings: Settings) -> Iterator[Tile]:
+    """A tile for each object; of a video that cannot be opened, from the thumbnails of the index."""
+    for video_id, together in groupby(shown, key=lambda pair: pair[0].video_id):
+        own = list(together)
+        video = index.get_video(video_id)
+        assert video is not None, "the index shows no object of a video that it does not hold"
+        drawn = _prepare(own, video_id, settings)
+        told = [moments[0].caption if moments else "" for _, moments in own]
+        pairs = list(zip(drawn, told, strict=True))
+        num_made = 0
+        try:
+            with _open_source(video, settings) as source:
+                for tile in cut_tiles(source, video, pairs, timeout_s=settings.decode_timeout_s):
+                    yield tile
+                    num_made += 1
+        except SourceError as error:
+            notice("note", f"{video.uri}: tiles from the index's thumbnails, because: {error}", "yellow")
+            for (item, caption), (indexed, _) in islice(zip(pairs, own, strict=True), num_made, None):
+                whole = index.get_object(indexed.object_id)
+                yield make_thumbnail_tile(item, caption, whole.thumbnail if whole else b"")
+
+
+@contextmanager
+def _open_source(video: Video, settings: Settings) -> Iterator[Path]:
+    """A local file with the content that was indexed. Raises SourceError where there is none."""
+    s3 = make_s3_options(settings)
+    with (
+        tempfile.TemporaryDirectory(prefix="tubelet-show-") as temporary,
+        localise(reopen_source(video, s3=s3), Path(temporary), s3=s3) as source,
+    ):
+        yield source
+
+
+def _print_json(shown: Iterable[Shown], pictures: dict[str, str], *, is_one: bool) -> None:
+    documents = [object_to_json(item, moments) for item, moments in shown]
+    print_json({**documents[0], **pictures} if is_one else {"objects": documents, **pictures})
 
 
 def _print_object(item: IndexedObject, moments: list[Moment]) -> None:

@@ -151,6 +151,33 @@ def test_show_writes_a_sheet_and_a_clip(home: Path, tmp_path: Path) -> None:
     assert seconds == pytest.approx(hit["end_s"] - hit["start_s"], abs=2.6)
 
 
+def test_show_a_grid_of_many(home: Path, clip: Path, tmp_path: Path) -> None:
+    grid = json.loads(run("show", "--home", home, "--json", "--out", tmp_path, "--grid").stdout)
+    assert len(grid["objects"]) == 5
+    (page,) = grid["pages"]
+    picture = cv2.imread(page)
+    assert picture is not None
+    assert picture.shape[1] > 5 * 256
+    some = grid["objects"][1:3]
+    chosen = run("show", "--home", home, "--json", "--out", tmp_path, "--grid", *some, "--video", clip)
+    assert json.loads(chosen.stdout)["objects"] == some
+    few = run("show", "--home", home, "--json", "--out", tmp_path, "--grid", "--limit", "2")
+    assert json.loads(few.stdout)["objects"] == grid["objects"][:2]
+    assert "only the first 2" in few.stderr
+
+
+def test_show_all_objects_of_a_video(home: Path, clip: Path, tmp_path: Path) -> None:
+    shown = json.loads(run("show", "--home", home, "--json", "--out", tmp_path, "--video", clip).stdout)
+    assert len(shown["objects"]) == 5
+    assert Path(shown["clip"]).stat().st_size > 10_000
+    assert cv2.imread(shown["contact_sheet"]) is not None
+
+
+@pytest.mark.parametrize("wrong", [(), ("--video", "nowhere.mp4"), ("o0123",), ("--grid", "o0123")])
+def test_show_needs_something_that_is_there(home: Path, wrong: tuple[str, ...]) -> None:
+    assert "Do: " in run("show", "--home", home, *wrong, code=2).stderr.replace("\n", " ")
+
+
 def test_show_without_the_source_still_tells(clip: Path, tmp_path: Path) -> None:
     moved = tmp_path / "gone.mp4"
     moved.write_bytes(clip.read_bytes())
@@ -160,6 +187,9 @@ def test_show_without_the_source_still_tells(clip: Path, tmp_path: Path) -> None
     done = run("show", "--home", tmp_path / "home", hit["object_id"], code=1)
     assert hit["caption"] in done.stdout.replace("\n", " ")
     assert "gone.mp4" in done.stderr.replace("\n", "")
+    grid = run("show", "--home", tmp_path / "home", "--grid", "--out", tmp_path)
+    assert "gone.mp4" in grid.stderr.replace("\n", "")
+    assert cv2.imread(str(tmp_path / "grid-1.jpg")) is not None
 
 
 def test_describe_a_box(home: Path, clip: Path) -> None:
@@ -219,7 +249,7 @@ def test_describe_refuses_what_is_not_there(clip: Path, box: str, at: str) -> No
 
 
 def test_info_lists_videos(home: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.delenv("COLUMNS", raising=False)
     info = json.loads(run("info", "--home", home, "--json").stdout)
     assert info["counts"]["tubelets"] == 5
     assert info["videos"][0]["uri"].endswith(clip.name)
