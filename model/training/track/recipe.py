@@ -109,14 +109,14 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "stages": [
             {
                 "name": "pictures-96",
-                "loop": {**_SMALL_LOOP, "steps": 2000, "seed": 1},
+                "loop": {**_SMALL_LOOP, "steps": 2000, "seed": 1, "best_by": ""},
                 "samples": {**_SMALL_PICTURES, "image_px": 96, "clips_per_batch": 6},
                 "source_px": 256,
                 "losses": {"focal": 2.0, "gamma": 0.0, "balance": 1.0},
             },
             {
                 "name": "clips-96",
-                "loop": {**_SMALL_LOOP, "steps": 1000, "seed": 2, "learning_rate": 6e-4},
+                "loop": {**_SMALL_LOOP, "steps": 1000, "seed": 2, "learning_rate": 6e-4, "best_by": ""},
                 "samples": {**_SMALL_CLIPS, "image_px": 96, "clips_per_batch": 3, "num_frames": 4},
                 "pictures": {**_SMALL_PICTURES, "image_px": 96, "clips_per_batch": 6},
                 "picture_share": 0.5,
@@ -126,7 +126,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
             },
             {
                 "name": "clips-128",
-                "loop": {**_SMALL_LOOP, "steps": 1000, "seed": 3, "learning_rate": 5e-4},
+                "loop": {**_SMALL_LOOP, "steps": 1000, "seed": 3, "learning_rate": 5e-4, "best_by": ""},
                 "samples": {**_SMALL_CLIPS, "image_px": 128, "clips_per_batch": 2, "num_frames": 5},
                 "pictures": {**_SMALL_PICTURES, "image_px": 128, "clips_per_batch": 5},
                 "picture_share": 0.5,
