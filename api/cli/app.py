@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,9 @@ from rich.text import Text
 from tubelet.errors import InputError, TubeletError
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
+
+PIPED_WIDTH = 240
+"""Columns of a table that goes into a pipe or a file, where nobody sees a window's edge."""
 
 console = Console()
 notices = Console(stderr=True)
@@ -45,6 +49,8 @@ def run(arguments: list[str] | None = None) -> int:
     from tubelet.api.cli import commands
 
     assert commands.__all__, "importing registers the commands"
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPED_WIDTH
     logging.basicConfig(
         level=logging.WARNING,
         format="%(message)s",
