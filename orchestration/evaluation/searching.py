@@ -124,9 +124,7 @@ def index_archive(archive: Archive, settings: Settings) -> None:
     """Run the whole pipeline over the files. Raises TubeletError where a file fails."""
     report = index_sources([str(truth.path) for truth in archive.clips.values()], settings=settings)
     for video in report.failed:
-        raise TubeletError(
-            f"{video.uri} could not be indexed: {video.reason}", expected="every rendered clip indexed"
-        )
+        raise TubeletError(f"The rendered clip {video.uri} could not be indexed: {video.reason}")
 
 
 def ask_archive(archive: Archive, settings: Settings, subject: str) -> list[Answer]:
