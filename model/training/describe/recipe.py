@@ -75,6 +75,8 @@ class SmallRecipe:
     warm_up_batch: int
     stages: tuple[AnswerStage, ...]
     seed: int = 1
+    num_texts: int = 30_000
+    """Moments of the grammar that the tokenizer is learnt from."""
 
 
 def _list_specs(
@@ -106,9 +108,8 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
         clips=PoolPlan(1000, _list_specs(10, 2.0, "train"), first_seed=1_000_000 * seed + 500_000),
         held_out=PoolPlan(60, _list_specs(10, 2.0, "held-out"), first_seed=1_000_000 * seed),
         warm_up=LoopSettings(
-            steps=900,
+            steps=800,
             seed=seed,
-            optimizer="muon",
             learning_rate=1.5e-3,
             warmup_steps=40,
             betas=(0.9, 0.98),
@@ -121,15 +122,16 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
             AnswerStage(
                 "1-perception",
                 LoopSettings(
-                    steps=1500,
+                    steps=300,
                     seed=seed,
                     learning_rate=2e-3,
+                    schedule="constant",
                     parts=frozen,
                     warmup_steps=60,
                     betas=(0.9, 0.98),
-                    evaluate_every=500,
+                    average_decay=0.98,
+                    evaluate_every=300,
                     save_every=100,
-                    best_by="score",
                 ),
                 16,
                 (("image", 0.5), ("left", 0.13), ("right", 0.13), ("straight", 0.12), ("other", 0.12)),
@@ -146,6 +148,7 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
                     evaluate_every=300,
                     save_every=100,
                     best_by="score",
+                    schedule="constant",
                     average_decay=0.99,
                 ),
                 16,

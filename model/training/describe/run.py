@@ -56,7 +56,6 @@ from tubelet.model.training.world.spec import ACTIONS, CATEGORIES, COLOURS, RELA
 logger = logging.getLogger(__name__)
 
 NUM_JUDGED = 160
-NUM_GRAMMAR_TEXTS = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +78,27 @@ def make_pools(recipe: SmallRecipe, work: Path, sources: Sources) -> None:
 def train_small(recipe: SmallRecipe, out: Path, work: Path, sources: Sources) -> dict[str, TrainReport]:
     """Go through all stages, from what `work` already holds, and write the checkpoint to `out`.
 
-    Pools must be there or are made first; another process may make them beforehand with `make_pools`.
+    Pools must be there or are made first; another process may make them beforehand with `make_pools`. A
+    stage that SIGTERM stopped ends the run, without a checkpoint; the same call goes on with it.
     """
     make_pools(recipe, work, sources)
     logger.info("pools are made")
-    tokenizer = make_tokenizer(work / "tokenizer", seed=recipe.seed)
+    tokenizer = make_tokenizer(
+        work / "tokenizer", seed=recipe.seed, vocab_size=recipe.config.vocab_size, count=recipe.num_texts
+    )
     reports = {}
     vision = work / "0-vision"
     network = make_network(recipe.config, tokenizer, seed=recipe.seed)
     reports["0-vision"] = run_warm_up(recipe, work, sources.decode_view, network, tokenizer)
+    if reports["0-vision"].reason == "signal":
+        return reports
     network = load_network(vision / "best", device="cpu", dtype=torch.float32)
     for name in ("held-out", "clips"):
         make_features(network, Pool(work / name), sources.decode_view, work / f"features-{name}")
     for stage in recipe.stages:
         reports[stage.name] = run_answers(recipe, stage, work, network, tokenizer)
+        if reports[stage.name].reason == "signal":
+            return reports
         network = load_network(work / stage.name / "best", device="cpu", dtype=torch.float32)
     save_checkpoint(out, network.half(), tokenizer)
     return reports
@@ -192,15 +198,15 @@ def make_network(config: PixelReferConfig, tokenizer: PromptTokenizer, *, seed: 
     return network
 
 
-def make_tokenizer(folder: Path, *, seed: int) -> PromptTokenizer:
+def make_tokenizer(folder: Path, *, seed: int, vocab_size: int, count: int) -> PromptTokenizer:
     """The grammar's tokenizer, learnt once."""
     if not (folder / "tokenizer.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        train_tokenizer(iterate_texts(seed)).write(folder)
+        train_tokenizer(iterate_texts(seed, count), vocab_size=vocab_size).write(folder)
     return PromptTokenizer.read(folder)
 
 
-def iterate_texts(seed: int, count: int = NUM_GRAMMAR_TEXTS) -> Iterator[str]:
+def iterate_texts(seed: int, count: int) -> Iterator[str]:
     """What the tokenizer is learnt from: the grammar over facts drawn at random, prompts, times, English."""
     generator = np.random.default_rng([seed, 0x746F6B])
     for _ in range(count):

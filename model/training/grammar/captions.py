@@ -112,8 +112,8 @@ def say_actions(facts: MomentFacts, generator: np.random.Generator, split: Split
 
 def choose_main(actions: Sequence[Action]) -> tuple[Action, ...]:
     """The actions of a one-sentence caption: two at most, without going straight around the others."""
-    telling = [action for action in actions if action not in ("straight", "start")]
-    return tuple(telling[:2] or actions[:1])
+    telling = dict.fromkeys(action for action in actions if action not in ("straight", "start"))
+    return tuple(telling)[:2] or tuple(actions[:1])
 
 
 def _say_sentence(
