@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -131,8 +132,8 @@ def iterate_tensors(files: list[Path], *, only: str | None = None) -> Iterator[t
 
 
 def _unpickle(file: Path) -> dict[str, Tensor]:
-    """Read a `pytorch_model.bin` as tensors; anything else in it is refused, never run."""
-    content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    """Read a pickled file of tensors; anything else in it is refused, never run."""
+    content = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
     tensors = content if isinstance(content, dict) else {}
     if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise pickle.UnpicklingError("it holds something other than named tensors")

@@ -1,0 +1,138 @@
+"""The categories that objects are sorted into, as a tree, and the words that name them.
+
+The index keeps the same tree for its queries; a test holds the two together, since neither may import the
+other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+PARENTS: Mapping[str, str] = {
+    "person": "",
+    "man": "person",
+    "woman": "person",
+    "child": "person",
+    "vehicle": "",
+    "car": "vehicle",
+    "sedan": "car",
+    "suv": "car",
+    "hatchback": "car",
+    "coupe": "car",
+    "wagon": "car",
+    "convertible": "car",
+    "taxi": "car",
+    "truck": "vehicle",
+    "pickup": "truck",
+    "lorry": "truck",
+    "van": "vehicle",
+    "minivan": "van",
+    "bus": "vehicle",
+    "train": "vehicle",
+    "boat": "vehicle",
+    "airplane": "vehicle",
+    "motorcycle": "vehicle",
+    "bicycle": "vehicle",
+    "animal": "",
+    "dog": "animal",
+    "cat": "animal",
+    "bird": "animal",
+    "horse": "animal",
+    "cow": "animal",
+    "sheep": "animal",
+    "deer": "animal",
+    "ball": "",
+    "bag": "",
+    "suitcase": "bag",
+    "backpack": "bag",
+    "umbrella": "",
+    "box": "",
+    "bottle": "",
+    "stroller": "",
+    "skateboard": "",
+}
+"""Category -> the wider category it belongs to, or nothing."""
+
+_FURTHER_WORDS: Mapping[str, str] = {
+    "person": "people pedestrian cyclist rider walker runner",
+    "man": "men",
+    "woman": "women lady",
+    "child": "children boy girl",
+    "car": "automobile",
+    "sedan": "saloon limousine",
+    "suv": "jeep",
+    "wagon": "estate",
+    "taxi": "cab",
+    "lorry": "lorries",
+    "bus": "buses coach minibus",
+    "train": "tram",
+    "boat": "ship",
+    "airplane": "aeroplane plane aircraft",
+    "motorcycle": "motorbike scooter moped",
+    "bicycle": "bike",
+    "dog": "puppy",
+    "cat": "kitten",
+    "ball": "football basketball",
+    "bag": "handbag",
+    "box": "boxes carton parcel crate",
+    "stroller": "pram pushchair buggy",
+}
+
+WORDS: Mapping[str, str] = {
+    form: category
+    for category in PARENTS
+    for word in (category, *_FURTHER_WORDS.get(category, "").split())
+    for form in (word, f"{word}s")
+}
+"""Word, singular or plural -> the category that it names."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCategory:
+    """A category that a text names, and where its word begins and ends."""
+
+    category: str
+    start: int
+    end: int
+
+
+def list_lineage(category: str) -> list[str]:
+    """A category and all that it belongs to, the narrowest first."""
+    lineage = [category]
+    while parent := PARENTS[lineage[-1]]:
+        lineage.append(parent)
+    return lineage
+
+
+def agree(first: str, second: str) -> bool:
+    """Whether one thing can be both: the same category, or one inside the other."""
+    return first in list_lineage(second) or second in list_lineage(first)
+
+
+def choose_narrower(first: str, second: str) -> str:
+    """Of two categories that agree, the one that says more."""
+    return first if second in list_lineage(first) else second
+
+
+def find_first_category(text: str) -> NamedCategory | None:
+    """The first category that a text names by one of the known words, whole words only; None without any.
+
+    Of words that stand together, as in "pickup truck" or "police car", the last one ends the name and the
+    narrower category counts.
+    """
+    found: NamedCategory | None = None
+    for match in re.finditer(r"[a-z]+", text.casefold()):
+        category = WORDS.get(match[0])
+        if found is None:
+            if category is not None:
+                found = NamedCategory(category, match.start(), match.end())
+        elif category is not None and text[found.end : match.start()] in (" ", "-"):
+            joined = (
+                choose_narrower(found.category, category) if agree(found.category, category) else category
+            )
+            found = NamedCategory(joined, found.start, match.end())
+        else:
+            return found
+    return found
