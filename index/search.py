@@ -9,7 +9,6 @@ filters wrongly.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
 from typing import Any
@@ -21,10 +20,9 @@ from lancedb.expr import Expr, col, lit
 from numpy.typing import NDArray
 
 from tubelet.errors import QueryError
-from tubelet.index.searching.explaining import explain_hit
 from tubelet.index.parsing.lexicon import PARENTS
-from tubelet.index.query import Condition, ParsedQuery
 from tubelet.index.schema import read_attributes, read_box, read_motion
+from tubelet.index.searching.explaining import explain_hit
 from tubelet.index.searching.scoring import (
     HEADING_ANGLES,
     SCORED_COLUMNS,
@@ -35,6 +33,7 @@ from tubelet.index.searching.scoring import (
     score_moments,
 )
 from tubelet.index.store import IndexStore
+from tubelet.index.structured_query import Condition, Query, SearchFilter
 from tubelet.index.tables import count_rows, read_rows
 from tubelet.index.words import tokenize
 from tubelet.records import Hit
@@ -57,19 +56,9 @@ _HIT_COLUMNS = (
 Vector = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class SearchFilter:
-    """Exact limits on what may be found: any of these videos, and moments that touch start_s <= t < end_s."""
-
-    video_ids: tuple[str, ...] = ()
-    uris: tuple[str, ...] = ()
-    start_s: float | None = None
-    end_s: float | None = None
-
-
 def search_moments(
     store: IndexStore,
-    query: ParsedQuery,
+    query: Query,
     query_vector: Sequence[float] | NDArray[Any] | None,
     *,
     limit: int = 10,
@@ -119,7 +108,7 @@ def _check_vector(values: Sequence[float] | NDArray[Any], dimensions: int) -> Ve
 
 def _find_candidates(
     table: Any,
-    query: ParsedQuery,
+    query: Query,
     vector: Vector | None,
     where: Expr | None,
     limit: int,
@@ -130,7 +119,9 @@ def _find_candidates(
         return _read_nearest(table, vector, where, max(1, num_rows), exact=True)
     num_wanted = max(MIN_CANDIDATES, CANDIDATES_A_HIT * limit)
     lists = [_read_nearest(table, vector, where, num_wanted)]
-    structured = [expression for c in query.conditions if (expression := make_requirement(c)) is not None]
+    structured = [
+        expression for c in query.list_conditions() if (expression := make_requirement(c)) is not None
+    ]
     if structured:
         lists.append(_read_nearest(table, vector, _all_of([where, *structured]), num_wanted))
     if tokens := list(dict.fromkeys(tokenize(query.text)))[:64]:
@@ -182,14 +173,14 @@ def _choose_best(found: pa.Table, scores: Values, limit: int) -> list[int]:
 
 def _make_hits(
     table: Any,
-    query: ParsedQuery,
+    query: Query,
     best: pa.Table,
     scores: Values,
     cosines: Values | None,
     positions: list[int],
 ) -> list[Hit]:
     ids = best["moment_id"].to_pylist()
-    judged = {condition: judge(condition, best) for condition in query.conditions}
+    judged = {condition: judge(condition, best) for condition in query.list_conditions()}
     where = col("moment_id").isin(ids)
     request = table.search().where(where).select(list(dict.fromkeys(_HIT_COLUMNS))).limit(None)
     by_id = {row["moment_id"]: row for row in read_rows(table, request).to_pylist()}
@@ -220,7 +211,7 @@ def _make_hits(
     return hits
 
 
-def _make_filter(query: ParsedQuery, within: SearchFilter) -> Expr | None:
+def _make_filter(query: Query, within: SearchFilter) -> Expr | None:
     """What must hold, exactly. Values travel as typed literals, never as SQL text of ours."""
     limits: list[Expr] = []
     if within.video_ids:

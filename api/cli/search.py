@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,16 +13,22 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-import tubelet
 from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time, print_json
+from tubelet.errors import QueryError
 from tubelet.index.export import hit_to_json
+from tubelet.index.query_checks import read_query
+from tubelet.index.structured_query import Query
+from tubelet.orchestration.searching import search_index
 from tubelet.records import SearchResult
 from tubelet.settings import load_settings
 
 
 @app.command("search")
 def search_command(
-    sentence: Annotated[str, typer.Argument(help='What to find, as in "red car turning left".')],
+    sentence: Annotated[str, typer.Argument(help='What to find, as in "red car turning left".')] = "",
+    structured: Annotated[
+        str, typer.Option(help="Read a structured query from this JSON file, or - for input.", metavar="FILE")
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many objects.")] = 10,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Only hits at least so good.")] = 0.0,
     thumbnails: Annotated[
@@ -39,7 +46,8 @@ def search_command(
     Example: [bold]tubelet search "red car turning left"[/]
     """
     settings = load_settings({"home": home}, config=config)
-    result = tubelet.search(sentence, limit=limit, min_score=min_score, settings=settings)
+    request = read_request(sentence, structured)
+    result = search_index(request, limit=limit, min_score=min_score, settings=settings)
     if as_json:
         print_json(
             {
@@ -53,9 +61,30 @@ def search_command(
         return
     print_hits(result)
     if result.hits:
-        folder = thumbnails or settings.home / "hits" / _slug(sentence)
+        folder = thumbnails or settings.home / "hits" / _slug(result.query)
         save_thumbnails(result, folder, replace=thumbnails is None)
         console.print(escape(f"Pictures: {folder}"), highlight=False, soft_wrap=True)
+
+
+def read_request(sentence: str, structured: str) -> str | Query:
+    """The sentence, or the structured query of a file or of the standard input. One of them must be given."""
+    if bool(sentence) == bool(structured):
+        raise QueryError(
+            "A sentence and a structured query were given" if sentence else "Nothing was asked",
+            expected='either a sentence, such as "red car turning left", or --structured FILE',
+            do="give one of them",
+        )
+    if sentence:
+        return sentence
+    try:
+        text = sys.stdin.read() if structured == "-" else Path(structured).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise QueryError(
+            f"The structured query {structured} cannot be read: {error}",
+            expected="a file of JSON",
+            do="correct the path",
+        ) from error
+    return read_query(text)
 
 
 def print_hits(result: SearchResult) -> None:

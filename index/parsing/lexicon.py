@@ -12,6 +12,9 @@ def _split(words: str, separator: str | None = None) -> tuple[str, ...]:
     return tuple(words.split(separator))
 
 
+MEASURED_COLOURS = _split("black grey white red orange brown beige yellow green teal blue purple pink")
+"""The colour names that are measured on pixels: docs/colours.md."""
+
 COLOURS: Mapping[str, tuple[str, ...]] = {
     "black": ("black",),
     "charcoal": ("black", "grey"),
@@ -145,7 +148,7 @@ _CATEGORY_WORDS: Mapping[str, str] = {
     "man": "man|men|guy|gentleman|male|businessman",
     "woman": "woman|women|lady|ladies|female|businesswoman",
     "child": "child|children|kid|boy|girl|toddler|baby|babies",
-    "vehicle": "vehicle|motor vehicle",
+    "vehicle": "vehicle|motor vehicle|line of traffic|queue of traffic|row of traffic",
     "car": "car|auto|automobile|police car|patrol car|sports car|sport car|racing car|volvo|toyota|honda|"
     "bmw|audi",
     "sedan": "sedan|saloon|limousine|limo|cadillac",
@@ -220,30 +223,114 @@ SIZES: Mapping[str, str] = {
 """Size word -> measured size."""
 
 SCENERY = (
-    r"(?:stop|traffic|street|road|turn|speed|parking|yield)\s(?:sign|light|line|signal|limit|lot|lots|space|"
+    r"(?:{colours}\s)?(?:stop|traffic|street|road|turn|speed|parking|yield)\s(?:sign|light|line|signal|limit|lot|lots|space|"
     r"spot|meter|bump|garage)s?",
     r"(?:(?:left|right|bus|bike|bicycle|car|turn|turning|fast|slow|middle|center|centre|hand|train|passing|"
-    r"straight)\s)+"
-    r"(?:lane|stop|track|station|park|turn\slane)s?",
-    r"(?:{colours}|double|dashed|solid|stop|traffic|broken)(?:\s(?:{colours}|double|dashed|solid|broken))*\s"
+    r"straight)\s){1,4}(?:lane|track|station|park|turn\slane)s?",
+    r"(?:bus|tram|train)\sstop",
+    r"(?:{colours}|double|dashed|solid|stop|traffic|broken)(?:\s(?:{colours}|double|dashed|solid|broken)){0,3}\s"
     r"(?:line|light|signal|arrow|marking|crosswalk|zone)s?",
     r"(?:turn|turning|brake|head|tail)\s(?:signal|light|lamp)s?",
     r"(?:medium|moderate|normal|average)\s(?:rate\sof\s)?speed",
     r"(?:cross|side)\s(?:walk|street)s?",
-    r"traffic|intersections?|in turn|post office",
+    r"(?<!line of )(?<!queue of )(?<!row of )traffic|intersections?|in turn|post office",
+    r"(?:switch|chang|merg|mov)(?:es?|ed|ing)?\s(?:(?:its|the|his|her|their)\s)?lanes?"
+    r"(?:\s(?:in)?to\s(?:the\s)?(?:left|right))?",
+    r"merg(?:e|es|ed|ing)\s(?:(?:in)?to\s|on\s?to\s)?(?:the\s)?(?:left|right)(?:\s(?:lane|line))?",
+    r"(?:right|left)\s(?:lane|line)|(?<=down\sthe\s)straight",
+    r"(?:is|are|was|were)\sgoing\sto(?=\s(?!(?:the|an?|his|her|its|left|right)\b)\w)",
 )
 """Things of the street whose words would be mistaken for an object's colour, place or motion."""
 
-RELATIONS = _split(
-    "followed closely by|closely followed by|followed by|followed aside by|following by|following|"
-    "follows|followed|follow|behind|in front of|ahead of|next to|beside|besides|near|nearby|close to|"
-    "passing by|passing|passes|passed by|passed|overtaking|overtakes|overtook|overtaken by|alongside|"
-    "parallel to|along with|together with|with|by|towards|toward|past|between|around|under|above|below|"
-    "than|like|catches up with|catching up with|away from|against|riding|holding|carrying|pushing|"
-    "pulling|wearing|chasing|chased by|hit by|hits|hitting",
-    "|",
+RELATIONS: Mapping[str, str] = {
+    word: kind
+    for kind, words in {
+        "followed-by": "followed closely by|closely followed by|followed by|followed aside by|following by|"
+        "chased by|trailed by|tailed by|pursued by",
+        "follows": "following closely behind|following behind|follows behind|following|follows|follow|"
+        "chasing|chases|chase|trailing|trails|tailing|tails|pursuing|pursues|running after|runs after",
+        "behind": "right behind|directly behind|close behind|behind|in back of|to the rear of",
+        "in-front-of": "right in front of|directly in front of|in front of|ahead of",
+        "next-to": "next to|side by side with|beside|besides|near to|near|nearby|close to|alongside|"
+        "parallel to|adjacent to|around|by|between|against|among|amongst",
+        "with": "along with|together with|accompanied by|with",
+        "passes": "passing by|passing close to|passing very close to|passing over|pass over|passes by|"
+        "pass by|passing|passes|pass|passed|going past|goes past|driving past|drives past|past",
+        "passed-by": "is passed by|was passed by|being passed by|gets passed by|passed by",
+        "overtakes": "overtaking|overtakes|overtake|overtook",
+        "overtaken-by": "overtaken by",
+        "crosses": "crossing the path of|crosses the path of|cross the path of|crossing paths with|"
+        "crosses paths with|cutting in front of|cuts in front of|cutting off|cuts off|"
+        "crossing in front of|crosses in front of",
+        "touches": "riding on|riding|rides|holding|holds|carrying|carries|pushing|pushes|pulling|pulls|"
+        "towing|tows|dragging|drags|driven by|hit by|hitting|hits|colliding with|collides with|crashing into|"
+        "crashes into|bumping into|bumps into|touching|touches",
+        "towards": "catching up with|catches up with|catching up to|catches up to|catch up with|"
+        "getting close to|gets close to|get close to|getting closer to|gets closer to|closing in on|"
+        "closes in on|gaining on|walking up to|walks up to|approaching|approaches|approach|towards|toward",
+        "away-from": "away from",
+        "left-of": "to the left of|on the left of|on the left side of|on the left hand side of|left of",
+        "right-of": "to the right of|on the right of|on the right side of|on the right hand side of|right of",
+        "above": "on top of|above|over",
+        "below": "underneath|beneath|below|under",
+        "": "than|like|unlike",
+    }.items()
+    for word in words.split("|")
+}
+"""What comes after these words is another object, and how the object that is looked for stands to it.
+
+An empty kind is a comparison, which asks for nothing.
+"""
+
+MOVING_RELATIONS = frozenset(
+    _split("follows passes overtakes crosses towards away-from followed-by passed-by overtaken-by")
 )
-"""What comes after these words is another thing, not the object that is looked for."""
+"""Relations that say that the object moves, should no other object be recognised after them."""
+
+BACKWARD_RELATIONS: Mapping[str, str] = {
+    **{word: kind for word, kind in RELATIONS.items() if kind in ("follows", "behind", "next-to")},
+    "followed closely": "follows",
+    "followed aside": "follows",
+    "followed": "follows",
+    "in front": "in-front-of",
+    "ahead": "in-front-of",
+    "in tow": "follows",
+}
+"""At the end of a clause these say how the other object stands: "with a grey van following"."""
+
+PORTABLE = frozenset(_split("bag suitcase backpack umbrella box bottle stroller skateboard ball"))
+"""A person "with" one of these has it on or at them."""
+
+RIDDEN = (
+    *("bike", "bicycle", "motorcycle", "motorbike", "scooter", "moped", "horse", "pony", "skateboard"),
+    *("bus", "boat", "ship", "ferry", "train"),
+)
+"""What somebody may be "on"."""
+
+NUMBERS: Mapping[str, tuple[int, int | None]] = {
+    **{
+        word: (number, number)
+        for number, word in enumerate(
+            _split("two three four five six seven eight nine ten eleven twelve"), start=2
+        )
+    },
+    "a pair of": (2, 2),
+    "a couple of": (2, 2),
+    "both": (2, 2),
+    "a few": (2, None),
+    "few": (2, None),
+    "some": (2, None),
+    "several": (3, None),
+    "multiple": (2, None),
+    "various": (2, None),
+    "many": (4, None),
+    "lots of": (4, None),
+    "a lot of": (4, None),
+    "numerous": (4, None),
+    "a group of": (3, None),
+    "a crowd of": (5, None),
+}
+"""Number word -> least and most; no most where it is open."""
 
 FILLERS = frozenset(
     _split(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from tubelet.index.structured_query import TimeWindow
 
 _NUMBERS: Mapping[str, float] = {
     "a": 1,
@@ -27,37 +28,11 @@ _UNIT = r"(?:hours?|hrs?|hr|h|minutes?|mins?|min|m|seconds?|secs?|sec|s)\b"
 _NUMBER = r"\d{1,7}(?:\.\d{1,6})?"
 _CLOCK = r"(?:\d{1,3}:)?\d{1,4}:\d{2}(?:\.\d{1,6})?"
 _SPAN = (
-    rf"(?:{_NUMBER}\s?{_UNIT}(?:(?:\s|,\s|\sand\s)?{_NUMBER}\s?{_UNIT}){{0,2}}"
+    rf"(?:{_NUMBER}[\s-]?{_UNIT}(?:(?:\s|,\s|\sand\s)?{_NUMBER}\s?{_UNIT}){{0,2}}"
     rf"|(?:{'|'.join(sorted(_NUMBERS, key=len, reverse=True))})\s{_UNIT})"
 )
 _POINT = rf"(?:{_CLOCK}|{_SPAN})"
 _AROUND_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class TimeWindow:
-    """Seconds from the start of the video, `start_s <= t < end_s`; `end_s` None is its end.
-
-    `last_s` instead asks for the last so many seconds of each video.
-    """
-
-    start_s: float = 0.0
-    end_s: float | None = None
-    last_s: float | None = None
-
-    def intersect(self, other: TimeWindow) -> TimeWindow:
-        """What both allow; empty windows stay empty (`end_s` at or below `start_s`)."""
-        ends = [end for end in (self.end_s, other.end_s) if end is not None]
-        lasts = [last for last in (self.last_s, other.last_s) if last is not None]
-        return TimeWindow(
-            start_s=max(self.start_s, other.start_s),
-            end_s=min(ends) if ends else None,
-            last_s=min(lasts) if lasts else None,
-        )
-
-    def to_json(self) -> dict[str, float | None]:
-        """The window as JSON values."""
-        return {"start_s": self.start_s, "end_s": self.end_s, "last_s": self.last_s}
 
 
 def cut_times(text: str) -> tuple[str, TimeWindow | None]:
@@ -86,7 +61,7 @@ def read_seconds(text: str) -> float:
         for part in text.split(":"):
             seconds = seconds * 60 + float(part)
         return seconds
-    parts = re.findall(rf"({_NUMBER})\s?({_UNIT})", text)
+    parts = re.findall(rf"({_NUMBER})[\s-]?({_UNIT})", text)
     if parts:
         return sum(float(number) * _unit_s(unit) for number, unit in parts)
     number, _, unit = text.rpartition(" ")

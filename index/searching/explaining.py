@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tubelet.index.query import Condition, ParsedQuery
 from tubelet.index.searching.scoring import match_colours
+from tubelet.index.structured_query import Condition, Query
 from tubelet.index.words import tokenize
 
 MATCH, MISMATCH = 0.5, 0.25
@@ -18,7 +18,7 @@ _TURNS = {"left": "turns left", "right": "turns right", "u": "makes a U-turn", "
 
 
 def explain_hit(
-    query: ParsedQuery, row: Mapping[str, Any], judged: Mapping[Condition, float], cosine: float | None
+    query: Query, row: Mapping[str, Any], judged: Mapping[Condition, float], cosine: float | None
 ) -> tuple[str, ...]:
     """The time, one phrase a condition, then the words that were found, then how alike the texts are.
 
@@ -75,7 +75,9 @@ def _tell(condition: Condition, row: Mapping[str, Any]) -> str:
         return "stopped" if row["stopped"] else _TURNS[row["turn"]]
     if kind == "heading":
         return "stopped" if row["stopped"] else f"moves {row['heading']}"
-    if kind == "pace":
+    if kind == "word":
+        return "words: " + ", ".join(v for v in condition.values if f" {v} " in row["words"])
+    if kind in ("pace", "change"):
         return "stopped" if row["stopped"] else f"moves at {row['speed']:.1f} own lengths/s"
     if kind == "range":
         return "approaches" if row["approaching"] else "leaves" if row["leaving"] else "keeps its distance"
@@ -111,9 +113,11 @@ _NAMES = {
     "turn": "turn",
     "heading": "heading",
     "pace": "pace",
+    "change": "pace",
     "range": "distance",
     "entry": "entry",
     "exit": "exit",
     "place_x": "place",
     "place_y": "place",
+    "word": "words",
 }

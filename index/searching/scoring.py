@@ -17,8 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tubelet.index.parsing.lexicon import CLOSE_COLOURS, COLOURS, list_wider
-from tubelet.index.parsing.phrases import Kind
-from tubelet.index.query import Condition, ParsedQuery
+from tubelet.index.structured_query import Condition, Kind, Query
 
 Values = NDArray[np.float64]
 
@@ -28,12 +27,14 @@ FLOORS: Mapping[Kind, float] = {
     "turn": 0.3,
     "heading": 0.3,
     "pace": 0.4,
+    "change": 0.4,
     "range": 0.4,
     "entry": 0.4,
     "exit": 0.4,
     "place_x": 0.5,
     "place_y": 0.5,
     "size": 0.7,
+    "word": 0.5,
 }
 """What a condition that is not met leaves of the score."""
 
@@ -67,13 +68,14 @@ SCORED_COLUMNS = (
 """What scoring reads of the table of moments."""
 
 
-def score_moments(query: ParsedQuery, moments: pa.Table, cosines: Values | None) -> Values:
+def score_moments(query: Query, moments: pa.Table, cosines: Values | None) -> Values:
     """The score of each row. `cosines` are to the query's vector; None where there is no vector."""
     structure = np.ones(len(moments))
-    for condition in query.conditions:
+    conditions = list(query.list_conditions())
+    for condition in conditions:
         structure *= measure_factor(condition, judge(condition, moments))
     text = _score_text(query, moments, cosines)
-    if not query.conditions:
+    if not conditions:
         return text
     scores: Values = structure * (1 - TEXT_WEIGHT + TEXT_WEIGHT * text)
     return scores
@@ -109,7 +111,7 @@ def match_category(asked: str, label: str) -> float:
     return SIBLING_CATEGORY if list_wider(shared[0]) else COUSIN_CATEGORY
 
 
-def _score_text(query: ParsedQuery, moments: pa.Table, cosines: Values | None) -> Values:
+def _score_text(query: Query, moments: pa.Table, cosines: Values | None) -> Values:
     """How alike the texts are, 0..1; 1 where there is nothing to compare."""
     parts = []
     if cosines is not None and query.text:
@@ -172,6 +174,15 @@ def _judge_pace(value: str, moments: pa.Table) -> Values:
     return values[value]
 
 
+def _judge_change(value: str, moments: pa.Table) -> Values:
+    stopped = _to_numpy(moments["stopped"])
+    return stopped if value == "stops" else 1 - stopped
+
+
+def _judge_word(value: str, moments: pa.Table) -> Values:
+    return _to_numpy(pc.match_substring(moments["words"], f" {value} "))
+
+
 def _judge_range(value: str, moments: pa.Table) -> Values:
     return _to_numpy(moments[value])
 
@@ -231,9 +242,11 @@ _JUDGES: Mapping[Kind, Callable[[str, pa.Table], Values]] = {
     "turn": _judge_turn,
     "heading": _judge_heading,
     "pace": _judge_pace,
+    "change": _judge_change,
     "range": _judge_range,
     "entry": _judge_entry,
     "exit": _judge_exit,
     "place_x": _judge_place_x,
     "place_y": _judge_place_y,
+    "word": _judge_word,
 }
