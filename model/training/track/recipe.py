@@ -28,6 +28,8 @@ class Stage(BaseModel):
     """Single pictures that are mixed in, so that what was learnt of them is not forgotten."""
     picture_share: float = Field(default=0.5, ge=0, lt=1)
     """Of the batches, where there are such pictures."""
+    start_memory: bool = False
+    """Begin memory attention anew, from what the network knows of pictures."""
     evaluation: EvaluationSettings = EvaluationSettings()
     losses: LossWeights = LossWeights()
     source_px: int = Field(default=0, ge=0)
@@ -92,7 +94,7 @@ _SMALL_LOOP = {
     "prefetch_depth": 8,
 }
 
-_SMALL_PICTURES = {"min_crop": 0.35, "whole": 0.4, "prompts": {"box": 1.0, "point": 0.7}}
+_SMALL_PICTURES = {"min_crop": 0.35, "whole": 0.4, "prompts": {"box": 1.0, "point": 1.0}}
 _SMALL_CLIPS = {
     "crops_per_clip": 1,
     "min_crop": 0.5,
@@ -115,41 +117,65 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
                 "losses": {"focal": 2.0, "gamma": 0.0, "balance": 1.0},
             },
             {
-                "name": "clips-96",
+                "name": "pictures-96-fine",
                 "loop": {**_SMALL_LOOP, "steps": 1000, "seed": 2, "learning_rate": 6e-4, "best_by": ""},
-                "samples": {**_SMALL_CLIPS, "image_px": 96, "clips_per_batch": 3, "num_frames": 4},
-                "pictures": {**_SMALL_PICTURES, "image_px": 96, "clips_per_batch": 6},
-                "picture_share": 0.5,
+                "samples": {**_SMALL_PICTURES, "image_px": 96, "clips_per_batch": 6},
                 "source_px": 256,
                 "losses": {"focal": 4.0, "gamma": 1.0, "balance": 0.7},
-                "evaluation": {"num_clips": 12},
+            },
+            {
+                "name": "clips-96",
+                "start_memory": True,
+                "loop": {
+                    **_SMALL_LOOP,
+                    "steps": 800,
+                    "seed": 5,
+                    "best_by": "",
+                    "average_decay": 0.99,
+                    "parts": [{"pattern": "network.vision_encoder.*", "factor": 0.0}],
+                    "evaluate_every": 200,
+                    "save_every": 50,
+                },
+                "samples": {**_SMALL_CLIPS, "image_px": 96, "clips_per_batch": 4, "num_frames": 3},
+                "pictures": {**_SMALL_PICTURES, "image_px": 96, "clips_per_batch": 6},
+                "picture_share": 0.25,
+                "source_px": 160,
+                "losses": {"focal": 4.0, "gamma": 1.0, "balance": 0.8, "iou": 4.0},
+                "evaluation": {"num_pictures": 24, "num_clips": 12, "num_frames": 5},
             },
             {
                 "name": "clips-128",
-                "loop": {**_SMALL_LOOP, "steps": 1000, "seed": 3, "learning_rate": 5e-4, "best_by": ""},
-                "samples": {**_SMALL_CLIPS, "image_px": 128, "clips_per_batch": 2, "num_frames": 5},
-                "pictures": {**_SMALL_PICTURES, "image_px": 128, "clips_per_batch": 5},
+                "loop": {
+                    **_SMALL_LOOP,
+                    "steps": 3000,
+                    "seed": 6,
+                    "learning_rate": 5e-4,
+                    "evaluate_every": 250,
+                    "save_every": 50,
+                },
+                "samples": {**_SMALL_CLIPS, "image_px": 128, "clips_per_batch": 3, "num_frames": 4},
+                "pictures": {**_SMALL_PICTURES, "image_px": 128, "clips_per_batch": 6},
                 "picture_share": 0.5,
-                "source_px": 256,
-                "losses": {"focal": 6.0, "gamma": 1.0, "balance": 0.5},
-                "evaluation": {"num_clips": 12},
+                "source_px": 200,
+                "losses": {"focal": 6.0, "gamma": 1.0, "balance": 0.5, "iou": 4.0},
+                "evaluation": {"num_pictures": 32, "num_clips": 12},
             },
             {
                 "name": "clips-256",
                 "loop": {
                     **_SMALL_LOOP,
-                    "steps": 600,
-                    "seed": 4,
+                    "steps": 2000,
+                    "seed": 7,
                     "learning_rate": 4e-4,
                     "schedule": "cosine",
-                    "average_decay": 0.99,
-                    "evaluate_every": 150,
+                    "evaluate_every": 200,
+                    "save_every": 50,
                 },
-                "samples": {**_SMALL_CLIPS, "image_px": 256, "clips_per_batch": 1, "num_frames": 4},
+                "samples": {**_SMALL_CLIPS, "image_px": 256, "clips_per_batch": 1, "num_frames": 5},
                 "pictures": {**_SMALL_PICTURES, "image_px": 256, "clips_per_batch": 2},
                 "picture_share": 0.6,
                 "source_px": 320,
-                "losses": {"focal": 8.0, "gamma": 1.0, "balance": 0.3},
+                "losses": {"focal": 8.0, "gamma": 1.0, "balance": 0.3, "iou": 4.0},
                 "evaluation": {"num_pictures": 32, "num_clips": 10},
             },
         ],

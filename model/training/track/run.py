@@ -16,25 +16,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import Sam2VideoConfig, Sam2VideoModel
 
 from tubelet.errors import SettingsError
-from tubelet.model.tracking.sam2.config import make_bundled_config
 from tubelet.model.tracking.sam2.weights import find_folder, load_model, save_model
 from tubelet.model.training.loop import MakeBatch, TrainReport, train
 from tubelet.model.training.track.clips import ClipSource, FolderClips, RenderedClips
 from tubelet.model.training.track.evaluation import TrackEvaluation
 from tubelet.model.training.track.recipe import Stage, TrackRecipe
 from tubelet.model.training.track.samples import TrackBatch, TrackBatches
+from tubelet.model.training.track.start import make_network, start_memory
 from tubelet.model.training.track.unroll import TrackTraining
 
 logger = logging.getLogger(__name__)
 
 _PREFIX = "network."
-_CROSS_ATTENTION = ("cross_attn_token_to_image", "cross_attn_image_to_token", "final_attn_token_to_image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,31 +92,6 @@ def train_tracker(
     return reports
 
 
-def make_network(*, seed: int, image_px: int = 256) -> Sam2VideoModel:
-    """The network that ships, with random weights."""
-    torch.manual_seed(seed)
-    network = Sam2VideoModel(make_bundled_config(image_px=image_px))
-    # One random code for the picture and for points in it. From long waves, which tell left from right, to
-    # short ones; with the library's short ones alone, boxes are learnt slowly.
-    code = network.shared_image_embedding.positional_embedding
-    code.normal_().mul_(torch.logspace(-1.2, 0, code.shape[1]))
-    network.prompt_encoder.shared_embedding.positional_embedding.copy_(code)
-    for module in network.modules():
-        if isinstance(module, torch.nn.Linear):
-            # The library's 0.02 suits wide layers; these are narrow.
-            torch.nn.init.normal_(module.weight, std=0.6 / module.in_features**0.5)
-    for layer in network.memory_encoder.memory_fuser.layers:
-        # Born 0, which would leave the block's kernels without a gradient at first.
-        torch.nn.init.constant_(layer.scale, 0.1)  # type: ignore[arg-type]
-    for name, module in network.mask_decoder.named_modules():
-        if name.rpartition(".")[2] in _CROSS_ATTENTION:
-            # Alike and large: a prompt looks at its own place from the first step on.
-            torch.nn.init.normal_(module.q_proj.weight, std=0.2)
-            with torch.no_grad():
-                module.k_proj.weight.copy_(module.q_proj.weight)
-    return network
-
-
 def resize_config(config: Sam2VideoConfig, image_px: int) -> Sam2VideoConfig:
     """The same network on pictures of another size: no weight depends on it."""
     resized: Any = copy.deepcopy(config)  # `transformers` types the parts of a configuration loosely
@@ -153,6 +126,9 @@ def _train_stage(
         publish(place, out, half=half)
 
     source, evaluated = _choose_sources(stage, data, held_out)
+    if stage.start_memory:
+        pictures = TrackBatches(source, stage.pictures or stage.samples, stage.loop.seed)
+        start_memory(sized, [pictures(number) for number in range(4)], seed=stage.loop.seed)
     logger.info("Stage %s: %d steps", stage.name, stage.loop.steps)
     return train(
         TrackTraining(sized, stage.losses),

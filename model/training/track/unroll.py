@@ -86,9 +86,8 @@ class TrackTraining(nn.Module):
         mode = self.network.training
         parts = TransformersNetwork(self.network)
         self.network.train(mode)  # which the line before has changed
-        pixels = torch.from_numpy(batch.frames_ITSS3).to(parts.device)
-        num_frames = pixels.shape[1]
-        seen = _encode_frames(parts, pixels)
+        num_frames = batch.frames_ITSS3.shape[1]
+        seen = _encode_frames(parts, batch)
         clip_B = torch.from_numpy(batch.clip_B).to(parts.device)
         features = [_select(seen, clip_B * num_frames + time) for time in range(num_frames)]
         first_masks_B1SS = torch.from_numpy(batch.first_masks_BSS).to(parts.device)[:, None].to(parts.dtype)
@@ -116,8 +115,13 @@ class TrackTraining(nn.Module):
         return answers
 
 
-def _encode_frames(parts: TransformersNetwork, pixels_ITSS3: Tensor) -> ImageFeatures:
+def encode_clips(network: Sam2VideoModel, batch: TrackBatch) -> ImageFeatures:
     """Image features of all frames of all clips, clip by clip; the "1" of their names is I x T here."""
+    return _encode_frames(TransformersNetwork(network), batch)
+
+
+def _encode_frames(parts: TransformersNetwork, batch: TrackBatch) -> ImageFeatures:
+    pixels_ITSS3 = torch.from_numpy(batch.frames_ITSS3).to(parts.device)
     pixels = pixels_ITSS3.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
     mean, std = (pixels.new_tensor(c)[:, None, None] for c in (IMAGE_MEAN, IMAGE_STD))
     return parts.encode_image(((pixels - mean) / std).to(parts.dtype))

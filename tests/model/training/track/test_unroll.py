@@ -14,7 +14,7 @@ from tests.model.training.track.polygons import PolygonClips
 from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.network import TransformersNetwork
 from tubelet.model.tracking.sam2.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt
-from tubelet.model.training.track.run import make_network, resize_config
+from tubelet.model.training.track.run import resize_config
 from tubelet.model.training.track.samples import (
     PromptGroup,
     PromptKind,
@@ -22,6 +22,7 @@ from tubelet.model.training.track.samples import (
     TrackBatch,
     TrackBatches,
 )
+from tubelet.model.training.track.start import make_network
 from tubelet.model.training.track.unroll import TrackTraining
 from tubelet.records import Box
 
