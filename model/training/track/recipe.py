@@ -94,7 +94,8 @@ _SMALL_LOOP = {
     "prefetch_depth": 8,
 }
 
-_SMALL_PICTURES = {"min_crop": 0.35, "whole": 0.4, "prompts": {"box": 1.0, "point": 1.0}}
+_SMALL_PICTURES = {"min_crop": 0.35, "whole": 0.4, "prompts": {"box": 1.0, "point": 0.7}}
+_SMALL_PICTURES_BESIDE_CLIPS = {**_SMALL_PICTURES, "prompts": {"box": 1.0, "point": 1.0}}
 _SMALL_CLIPS = {
     "crops_per_clip": 1,
     "min_crop": 0.5,
@@ -137,7 +138,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
                     "save_every": 50,
                 },
                 "samples": {**_SMALL_CLIPS, "image_px": 96, "clips_per_batch": 4, "num_frames": 3},
-                "pictures": {**_SMALL_PICTURES, "image_px": 96, "clips_per_batch": 6},
+                "pictures": {**_SMALL_PICTURES_BESIDE_CLIPS, "image_px": 96, "clips_per_batch": 6},
                 "picture_share": 0.25,
                 "source_px": 160,
                 "losses": {"focal": 4.0, "gamma": 1.0, "balance": 0.8, "iou": 4.0},
@@ -154,7 +155,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
                     "save_every": 50,
                 },
                 "samples": {**_SMALL_CLIPS, "image_px": 128, "clips_per_batch": 3, "num_frames": 4},
-                "pictures": {**_SMALL_PICTURES, "image_px": 128, "clips_per_batch": 6},
+                "pictures": {**_SMALL_PICTURES_BESIDE_CLIPS, "image_px": 128, "clips_per_batch": 6},
                 "picture_share": 0.5,
                 "source_px": 200,
                 "losses": {"focal": 6.0, "gamma": 1.0, "balance": 0.5, "iou": 4.0},
@@ -172,7 +173,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
                     "save_every": 50,
                 },
                 "samples": {**_SMALL_CLIPS, "image_px": 256, "clips_per_batch": 1, "num_frames": 5},
-                "pictures": {**_SMALL_PICTURES, "image_px": 256, "clips_per_batch": 2},
+                "pictures": {**_SMALL_PICTURES_BESIDE_CLIPS, "image_px": 256, "clips_per_batch": 2},
                 "picture_share": 0.6,
                 "source_px": 320,
                 "losses": {"focal": 8.0, "gamma": 1.0, "balance": 0.3, "iou": 4.0},

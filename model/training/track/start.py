@@ -11,8 +11,8 @@ from tubelet.model.training.track.samples import TrackBatch
 from tubelet.model.training.track.unroll import encode_clips
 
 _CROSS_ATTENTION = ("cross_attn_token_to_image", "cross_attn_image_to_token", "final_attn_token_to_image")
-_NUM_SHORT_WAVES = 8
-_NEARNESS = 1.9
+_NUM_SHORT_WAVES = 3
+_NEARNESS = 5.0
 
 
 def make_network(*, seed: int, image_px: int = 256) -> Sam2VideoModel:
