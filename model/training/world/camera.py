@@ -22,7 +22,7 @@ ELEVATION_BANDS: dict[Split, dict[str, tuple[tuple[float, float], ...]]] = {
         "overhead": ((58.0, 66.0), (74.0, 86.0)),
     },
     "held-out": {
-        "eye-level": ((7.0, 8.5),),
+        "eye-level": ((7.3, 8.2),),
         "street": ((18.5, 21.5),),
         "high": ((39.5, 43.5),),
         "overhead": ((67.5, 72.5),),

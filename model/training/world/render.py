@@ -15,7 +15,7 @@ from tubelet.model.training.world.degrade import damage_frame, recode
 from tubelet.model.training.world.light import cast_shadow_outlines
 from tubelet.model.training.world.rasteriser import Drawn, Unit, draw_units
 from tubelet.model.training.world.scene import GroundMap, Scene, make_scene, seed_generator
-from tubelet.model.training.world.spec import CameraTruth, ClipSpec, RenderedClip
+from tubelet.model.training.world.spec import CameraTruth, ClipSpec, ObjectTruth, Relation, RenderedClip
 from tubelet.model.training.world.truth import describe_objects, find_relations
 
 Picture = NDArray[np.uint8]
@@ -62,36 +62,63 @@ def _finish(seed: int, spec: ClipSpec, scene: Scene) -> RenderedClip:
     rendered = list(render_frames(scene, seed, spec))
     frames = np.stack([item.frame_HWC for item in rendered])
     labels = np.stack([item.labels_HW for item in rendered])
-    visible = np.stack([item.visible_A for item in rendered])
     if scene.recode_quality:
         frames = recode(frames, spec.frame_rate, scene.recode_quality)
-    kept = select_actors(labels, len(scene.actors))
-    table = np.zeros(256, np.uint8)
-    table[[index + 1 for index in kept]] = np.arange(1, len(kept) + 1)
-    labels = table[labels]
-    visible = np.ascontiguousarray(visible[:, kept]) if kept else np.zeros((len(rendered), 0), np.float32)
-    objects = describe_objects(scene, kept, visible)
+    counts = np.stack([count_pixels(item.labels_HW, len(scene.actors)) for item in rendered])
+    truth = conclude_truth(scene, counts, np.stack([item.visible_A for item in rendered]), spec)
     return RenderedClip(
         seed=seed,
         spec=spec,
         frames_THWC=frames,
-        labels_THW=labels,
-        visible_TO=visible,
+        labels_THW=truth.table[labels],
+        visible_TO=truth.visible_TO,
         times_s=tuple(float(value) for value in scene.times),
-        objects=objects,
-        relations=find_relations(scene, kept, objects),
+        objects=truth.objects,
+        relations=truth.relations,
         camera=CameraTruth(scene.camera.kind, scene.camera.view, scene.camera.poses),
         place=scene.layout.place,
-        weather="rain" if scene.damage.rain else scene.light.weather,
+        weather=name_weather(scene),
     )
 
 
-def select_actors(labels_THW: Picture, num_actors: int) -> list[int]:
-    """Indices of the actors that are ever large enough to count, in the order of their first appearance."""
-    least = MIN_SHARE * labels_THW.shape[1] * labels_THW.shape[2]
-    counts = np.stack([np.bincount(frame.ravel(), minlength=256)[1 : num_actors + 1] for frame in labels_THW])
-    large = np.flatnonzero(counts.max(axis=0) >= least) if num_actors else np.zeros(0, int)
-    return sorted((int(k) for k in large), key=lambda k: (int(np.argmax(counts[:, k] > 0)), k))
+@dataclass(frozen=True, slots=True)
+class ClipTruth:
+    """What is true of a whole clip. `table` (256) maps the painter's labels to the objects' numbers."""
+
+    table: Picture
+    visible_TO: NDArray[np.float32]
+    objects: tuple[ObjectTruth, ...]
+    relations: tuple[Relation, ...]
+
+
+def conclude_truth(
+    scene: Scene, counts_TA: NDArray[np.intp], visible_TA: NDArray[np.float32], spec: ClipSpec
+) -> ClipTruth:
+    """The truth, from each actor's pixels and visible share in every frame."""
+    kept = _select_actors(counts_TA, MIN_SHARE * spec.width * spec.height)
+    table = np.zeros(256, np.uint8)
+    table[[index + 1 for index in kept]] = np.arange(1, len(kept) + 1)
+    visible = np.ascontiguousarray(visible_TA[:, kept], dtype=np.float32)
+    objects = describe_objects(scene, kept, visible)
+    return ClipTruth(table, visible, objects, find_relations(scene, kept, objects))
+
+
+def name_weather(scene: Scene) -> str:
+    """Sunny, hazy, overcast or rain."""
+    return "rain" if scene.damage.rain else scene.light.weather
+
+
+def count_pixels(labels_HW: Picture, num_actors: int) -> NDArray[np.intp]:
+    """Pixels of each actor in the painter's labels: (num_actors)."""
+    return np.asarray(np.bincount(labels_HW.ravel(), minlength=256)[1 : num_actors + 1], dtype=np.intp)
+
+
+def _select_actors(counts_TA: NDArray[np.intp], least: float) -> list[int]:
+    """Actors that are ever large enough to count, in the order of their first appearance."""
+    if not counts_TA.shape[1]:
+        return []
+    large = np.flatnonzero(counts_TA.max(axis=0) >= least)
+    return sorted((int(k) for k in large), key=lambda k: (int(np.argmax(counts_TA[:, k] > 0)), k))
 
 
 class _Painter:
