@@ -13,18 +13,19 @@ from tubelet.model.frame import Frame
 from tubelet.workers.frames import Frames
 from tubelet.workers.probe import probe_video
 from tubelet.workers.reopen import find_source
+from tubelet.workers.s3 import S3Options
 
 EVERY_FRAME_FPS = 1000.0
 DECODE_TIMEOUT_S = 60.0
 
 
 def read_frames(path: Path, numbers: Sequence[int], longest_px: int = 1024) -> list[Frame]:
-    """The frames of these numbers (0 is the first), in rising order, at most `longest_px` on the longer side.
+    """The frames of these numbers (0 is the first), in rising order, at most `longest_px` a side.
 
     Raises SourceError for a file that cannot be read, InputError for numbers past its end.
     """
     wanted = sorted(set(numbers))
-    source = find_source(str(path))
+    source = find_source(str(path), s3=S3Options())
     video = probe_video(path, source, timeout_s=DECODE_TIMEOUT_S)
     found: list[Frame] = []
     with Frames(

@@ -70,7 +70,7 @@ def describe_command(
                 expected="a JSON file: the recipe begins from nothing",
                 do="add --data FILE, or drop --init",
             )
-        reasons = _make_small(recipe, out, work or out / "work", seed=seed)
+        reasons = _make_small(recipe, out, work or out / "work", seed=seed, resume=resume)
     else:
         if init is None:
             raise InputError("--init is missing", expected="weights to train further", do="name a checkpoint")
@@ -97,8 +97,8 @@ def describe_command(
     console.print(f"The weights are in {out}", highlight=False, soft_wrap=True, markup=False)
 
 
-def _make_small(recipe: str, out: Path, work: Path, *, seed: int) -> list[str]:
-    from tubelet.errors import UnknownNameError
+def _make_small(recipe: str, out: Path, work: Path, *, seed: int, resume: bool) -> list[str]:
+    from tubelet.errors import SettingsError, UnknownNameError
     from tubelet.model.training.describe.recipe import load_small_recipe
     from tubelet.model.training.describe.run import Sources, train_small
     from tubelet.model.training.world import render_clip, render_image
@@ -107,6 +107,12 @@ def _make_small(recipe: str, out: Path, work: Path, *, seed: int) -> list[str]:
 
     if recipe != "small":
         raise UnknownNameError("training recipe", recipe, ["small"])
+    if not resume and (work / "0-vision").exists():
+        raise SettingsError(
+            f"{work} holds a training run already",
+            expected="a new folder",
+            do="add --resume to go on with it, or choose another folder",
+        )
     sources = Sources(render_clip, render_image, keep_views, decode_view)
     reports = train_small(load_small_recipe(seed=seed), out, work, sources)
     for name, report in reports.items():

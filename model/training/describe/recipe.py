@@ -49,7 +49,7 @@ def make_small_config() -> PixelReferConfig:
         scene_px=112,
         local_px=56,
         crop_padding_px=6,
-        max_region_cells=36,
+        max_region_cells=12,
     )
 
 
@@ -104,20 +104,20 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
     frozen = (PartRate(pattern="network.vision.*", factor=0.0),)
     return SmallRecipe(
         config=make_small_config(),
-        pictures=PoolPlan(1600, _list_specs(1, 2.0, "train"), first_seed=1_000_000 * seed),
-        clips=PoolPlan(1000, _list_specs(10, 2.0, "train"), first_seed=1_000_000 * seed + 500_000),
+        pictures=PoolPlan(4000, _list_specs(1, 2.0, "train"), first_seed=1_000_000 * seed),
+        clips=PoolPlan(1500, _list_specs(10, 2.0, "train"), first_seed=1_000_000 * seed + 500_000),
         held_out=PoolPlan(60, _list_specs(10, 2.0, "held-out"), first_seed=1_000_000 * seed),
         warm_up=LoopSettings(
-            steps=800,
+            steps=2000,
             seed=seed,
-            learning_rate=1.5e-3,
+            learning_rate=1e-3,
             warmup_steps=40,
             betas=(0.9, 0.98),
             evaluate_every=200,
             save_every=100,
             best_by="score",
         ),
-        warm_up_batch=48,
+        warm_up_batch=64,
         stages=(
             AnswerStage(
                 "1-perception",

@@ -39,7 +39,7 @@ from tubelet.model.training.describe.pool import KeepViews, Pool, RenderClip, ma
 from tubelet.model.training.describe.recipe import POSITION_SCALE, AnswerStage, SmallRecipe
 from tubelet.model.training.describe.rendered import talk_about
 from tubelet.model.training.describe.tuning import save_into
-from tubelet.model.training.describe.warm_up import CropBatches, WarmUpModel, measure_warm_up
+from tubelet.model.training.describe.warm_up import CropBatches, WarmUpModel, measure_warm_up, whiten_patches
 from tubelet.model.training.grammar.facts import (
     TURNING,
     MomentFacts,
@@ -121,6 +121,7 @@ def run_warm_up(
         batch_size=recipe.warm_up_batch,
         seed=recipe.seed,
     )
+    whiten_patches(network, batches)
     judged = [
         replace(batches, folders=(work / "held-out",), shards=(recipe.held_out.num_shards,), varied=False)(
             number

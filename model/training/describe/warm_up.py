@@ -6,7 +6,8 @@ a thing is and its colours, through small heads that are thrown away.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,14 @@ from tubelet.model.training.world.spec import CATEGORIES, COLOURS
 
 NO_SECOND = len(COLOURS)
 SECOND_WEIGHT = 0.4
+
+NUM_WHITENED_CROPS = 1500
+WHITENING_FLOOR = 4e-3
+"""Added to the variances of patches' directions before they are made equal: faint ones are noise."""
+
+NUM_COUNTED_CLIPS = 300
+MIN_CATEGORY_SHARE = 0.03
+"""Categories are drawn by the root of how common they are, none taken to be rarer than this."""
 MAX_BRIGHTNESS = 0.08
 
 
@@ -96,11 +105,14 @@ class CropBatches:
     def __call__(self, number: int) -> CropBatch:
         generator = np.random.default_rng([self.seed, number])
         pools = [open_pool(folder, count) for folder, count in zip(self.folders, self.shards, strict=True)]
+        kept = weigh_categories(self.folders[0], self.shards[0]) if self.varied else {}
         rows: list[tuple[NDArray[np.uint8], tuple[int, int], NDArray[np.float32], list[int]]] = []
         while len(rows) < self.batch_size:
             pool = pools[int(generator.integers(len(pools)))]
             clip = pool[int(generator.integers(len(pool)))]
             for owner in clip.views:
+                if generator.random() >= kept.get(clip.find(owner).category, 1.0):
+                    continue
                 place = int(generator.integers(len(clip.views[owner])))
                 row = self._cut(clip, owner, place, generator)
                 if row is not None:
@@ -141,6 +153,42 @@ def measure_warm_up(model: WarmUpModel, batches: Sequence[CropBatch]) -> dict[st
         for column, (name, logits) in enumerate(model.judge(batch).items()):
             right[name] += int((logits.argmax(dim=1).cpu().numpy() == batch.labels_R3[:, column]).sum())
     return {name: count / total for name, count in right.items()}
+
+
+@torch.no_grad()
+def whiten_patches(network: PixelRefer, batches: CropBatches) -> None:
+    """Begin the patch embedding with the directions in which patches differ most, each as loud as the others.
+
+    Plain pixels are nearly all brightness and colour; shape is in what is left, which a random embedding
+    hardly passes on. Directions are the principal ones of patches from the pool, their signs as they come.
+    """
+    embedding = network.vision.embeddings.patch_embedding
+    width, mean, std = network.config.vision_width, network.config.pixel_mean[0], network.config.pixel_std[0]
+    pieces: list[NDArray[np.uint8]] = []
+    for number in range(-(-NUM_WHITENED_CROPS // batches.batch_size)):
+        pieces += batches(number).patches
+    values_PX = (np.concatenate(pieces).astype(np.float64) / 255 - mean) / std
+    centre_X = values_PX.mean(axis=0)
+    variance_X, axes_XX = np.linalg.eigh(np.cov((values_PX - centre_X).T))
+    order = np.argsort(-variance_X)[:width]
+    rows_CX = axes_XX[:, order].T / np.sqrt(variance_X[order, None] + WHITENING_FLOOR)
+    embedding.weight.copy_(torch.from_numpy(rows_CX).view_as(embedding.weight))
+    embedding.bias.copy_(torch.from_numpy(-rows_CX @ centre_X))
+
+
+@lru_cache(maxsize=8)
+def weigh_categories(folder: Path, num_shards: int) -> Mapping[str, float]:
+    """How likely an object that was drawn is kept, by its category: common ones less often."""
+    pool = open_pool(folder, num_shards)
+    counts = Counter(
+        clip.find(owner).category
+        for clip in (pool[number] for number in range(min(NUM_COUNTED_CLIPS, len(pool))))
+        for owner in clip.views
+    )
+    total = sum(counts.values())
+    shares = {name: max(counts[name] / total, MIN_CATEGORY_SHARE) for name in CATEGORIES}
+    rarest = min(shares.values())
+    return {name: float(np.sqrt(rarest / share)) for name, share in shares.items()}
 
 
 @lru_cache(maxsize=8)

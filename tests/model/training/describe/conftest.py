@@ -42,15 +42,31 @@ def pool_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_toy_recipe(**changes: object) -> SmallRecipe:
     """Every stage of the real recipe, in seconds."""
     frozen = (PartRate(pattern="network.vision.*", factor=0.0),)
-    loop = LoopSettings(steps=6, seed=3, warmup_steps=1, log_every=1, evaluate_every=6, save_every=2)
+    loop = LoopSettings(
+        steps=12,
+        seed=3,
+        learning_rate=3e-3,
+        schedule="constant",
+        warmup_steps=1,
+        log_every=1,
+        evaluate_every=12,
+        save_every=4,
+    )
     shares = (("image", 0.4), ("straight", 0.3), ("other", 0.3))
     recipe = SmallRecipe(
         config=CONFIG,
         pictures=replace(PLAN, specs=(replace(SPEC, num_frames=1),)),
         clips=PLAN,
         held_out=replace(PLAN, num_clips=3, specs=(replace(SPEC, split="held-out"),)),
-        warm_up=loop.model_copy(update={"best_by": "score"}),
-        warm_up_batch=4,
+        warm_up=loop.model_copy(
+            update={
+                "best_by": "score",
+                "steps": 40,
+                "evaluate_every": 40,
+                "save_every": 40,
+            }
+        ),
+        warm_up_batch=8,
         stages=(
             AnswerStage("1-perception", loop.model_copy(update={"parts": frozen}), 2, shares),
             AnswerStage(
