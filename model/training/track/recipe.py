@@ -30,8 +30,8 @@ class Stage(BaseModel):
     """Of the batches, where there are such pictures."""
     start_memory: bool = False
     """Begin memory attention anew, from what the network knows of pictures."""
-    evaluation: EvaluationSettings = EvaluationSettings()
-    losses: LossWeights = LossWeights()
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    losses: LossWeights = Field(default_factory=LossWeights)
     source_px: int = Field(default=0, ge=0)
     """Short side of rendered clips; 0 takes the network's."""
 

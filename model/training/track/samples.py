@@ -188,8 +188,8 @@ def make_batch(
 
 def _shrink(mask_SS: NDArray[np.bool_], grid: int) -> Bytes:
     """Shares of cells, 0..255."""
-    shares: Bytes = cv2.resize(mask_SS.astype(np.uint8) * 255, (grid, grid), interpolation=cv2.INTER_AREA)
-    return shares
+    whole = mask_SS.astype(np.uint8) * 255
+    return np.asarray(cv2.resize(whole, (grid, grid), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _choose_objects(

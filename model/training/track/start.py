@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import Sam2VideoModel
@@ -49,7 +51,7 @@ def start_memory(network: Sam2VideoModel, pictures: list[TrackBatch], *, seed: i
     random weights the decoder must unlearn and learn both, and hardly does.
     """
     torch.manual_seed(seed)
-    attention = network.memory_attention
+    attention: Any = network.memory_attention
     for module in attention.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.6 / module.in_features**0.5)
@@ -58,15 +60,15 @@ def start_memory(network: Sam2VideoModel, pictures: list[TrackBatch], *, seed: i
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
     for layer in attention.layers:
-        for own in (layer.self_attn.o_proj, layer.linear2):  # type: ignore[union-attr]
-            own.weight.mul_(0.1)  # type: ignore[operator, union-attr]
+        for own in (layer.self_attn.o_proj, layer.linear2):
+            own.weight.mul_(0.1)
         cross = layer.cross_attn_image
         # Turned by their places, equal vectors agree best where the places are equal. Pairs of channels turn
         # together: those of the rows in the first half, of the columns in the second, short waves first.
-        for projection in (cross.q_proj, cross.k_proj):  # type: ignore[union-attr]
-            half = projection.bias.shape[0] // 2  # type: ignore[union-attr, operator]
+        for projection in (cross.q_proj, cross.k_proj):
+            half = projection.bias.shape[0] // 2
             for start in (0, half):
-                projection.bias[start : start + 2 * _NUM_SHORT_WAVES : 2] = _NEARNESS  # type: ignore[index, union-attr]
+                projection.bias[start : start + 2 * _NUM_SHORT_WAVES : 2] = _NEARNESS
     features = torch.cat(
         [encode_clips(network, batch).coarse_1CHW.transpose(0, 1).flatten(1) for batch in pictures], dim=1
     )
