@@ -101,8 +101,8 @@ def track_truth(clip: RenderedClip) -> list[TrackedFrame]:
         grey = to_grey(frame.image)
         step = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
         if before is not None and clip.camera.moving:
-            matrix = estimate_step(before, grey, clip.labels_THW[place - 1] == 0)
-            step = tuple(matrix.ravel().tolist())
+            a, b, c, d, e, f = estimate_step(before, grey, clip.labels_THW[place - 1] == 0).ravel().tolist()
+            step = a, b, c, d, e, f
         items = []
         for item in objects:
             rle = item.masks[place]

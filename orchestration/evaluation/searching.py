@@ -153,6 +153,10 @@ def phrase_query(target: Candidate) -> str:
 
 def summarise_search(answers: Sequence[Answer]) -> list[Figure]:
     """recall@1, recall@5, mean reciprocal rank, and how often each kind of rival came before the answer."""
+
+    def lost_to(difference: str) -> Callable[[Answer], float]:
+        return lambda answer: float(difference in answer.beaten_by)
+
     figures = []
     for subject in dict.fromkeys(answer.subject for answer in answers):
 
@@ -164,10 +168,7 @@ def summarise_search(answers: Sequence[Answer]) -> list[Figure]:
             rate("recall@1", lambda answer: float(answer.rank == 1)),
             rate("recall@5", lambda answer: float(answer.rank is not None and answer.rank <= 5)),
             rate("mean reciprocal rank", lambda answer: 1 / answer.rank if answer.rank else 0.0),
-            *(
-                rate(f"another {difference} came first", lambda a, d=difference: float(d in a.beaten_by))
-                for difference in DIFFERENCES
-            ),
+            *(rate(f"another {difference} came first", lost_to(difference)) for difference in DIFFERENCES),
         ]
     return figures
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -183,12 +183,14 @@ def _score_recall(
 
 def _best_of_truth(frame: FrameOverlap) -> NDArray[np.float64]:
     """The best overlap of each object of truth."""
-    return frame.iou.max(axis=1, initial=0.0)
+    best: NDArray[np.float64] = frame.iou.max(axis=1, initial=0.0)
+    return best
 
 
 def _best_of_results(frame: FrameOverlap) -> NDArray[np.float64]:
     """The best overlap of each object of the result."""
-    return frame.iou.max(axis=0, initial=0.0)
+    best: NDArray[np.float64] = frame.iou.max(axis=0, initial=0.0)
+    return best
 
 
 def _merge(masks: Sequence[Rle]) -> Rle | None:
@@ -227,33 +229,28 @@ def _summarise(name: str, scores: Sequence[ClipScores], where: str) -> list[Figu
 
 
 def _summarise_hota(name: str, tallies: Sequence[HotaTally], where: str) -> list[Figure]:
-    matched, association, overlap = (
-        np.stack(rows)
-        for rows in zip(*((t.matched_L, t.association_L, t.overlap_L) for t in tallies), strict=True)
-    )
-    num_truth, num_result = (
-        np.array(counts, float)
-        for counts in zip(*((t.num_truth, t.num_result) for t in tallies), strict=True)
-    )
+    matched = np.stack([tally.matched_L for tally in tallies])
+    association = np.stack([tally.association_L for tally in tallies])
+    overlap = np.stack([tally.overlap_L for tally in tallies])
+    num_truth = np.array([float(tally.num_truth) for tally in tallies])
+    num_result = np.array([float(tally.num_result) for tally in tallies])
 
-    def score(weights_G: Floats, place: int) -> float:
-        tally = HotaTally(
-            weights_G @ matched,
-            weights_G @ association,
-            weights_G @ overlap,
-            int(weights_G @ num_truth),
-            int(weights_G @ num_result),
-        )
-        return tally.score()[place]
+    def scorer(place: int) -> Callable[[Floats], float]:
+        def score(weights_G: Floats) -> float:
+            tally = HotaTally(
+                weights_G @ matched,
+                weights_G @ association,
+                weights_G @ overlap,
+                int(weights_G @ num_truth),
+                int(weights_G @ num_result),
+            )
+            return tally.score()[place]
+
+        return score
 
     return [
         measure_groups(
-            f"{measure}{where}",
-            name,
-            "sightings",
-            int(num_truth.sum()),
-            len(tallies),
-            lambda weights_G, place=place: score(weights_G, place),
+            f"{measure}{where}", name, "sightings", int(num_truth.sum()), len(tallies), scorer(place)
         )
         for place, measure in enumerate(("HOTA", "DetA", "AssA"))
     ]
