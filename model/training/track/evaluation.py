@@ -25,6 +25,7 @@ class EvaluationSettings(BaseModel):
     num_pictures: int = Field(default=48, ge=1)
     num_clips: int = Field(default=0, ge=0)
     num_frames: int = Field(default=8, ge=2, le=8)
+    """Of each clip."""
 
 
 @dataclass(frozen=True, slots=True)
