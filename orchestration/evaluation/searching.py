@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from tubelet.errors import TubeletError
-from tubelet.index.query import ParsedQuery, parse_query
+from tubelet.index.query import parse_query
 from tubelet.index.search import search_moments
 from tubelet.index.store import IndexStore
+from tubelet.index.structured_query import Query
 from tubelet.model.training.grammar.captions import say_brief
 from tubelet.model.training.grammar.facts import MomentFacts, tell_moment, tell_thing
 from tubelet.model.training.world import RenderedClip
@@ -136,7 +137,7 @@ def ask_archive(archive: Archive, settings: Settings, subject: str) -> list[Answ
         sentence = phrase_query(contest.target)
         parsed = parse_query(sentence)
         vector = embedder.embed([parsed.text])[0]
-        for name, query in ((subject, parsed), ("vectors alone", ParsedQuery(parsed.text))):
+        for name, query in ((subject, parsed), ("vectors alone", Query(text=parsed.text))):
             hits = search_moments(store, query, vector, limit=MAX_HITS)
             answers.append(_judge(archive, store, contest, sentence, name, hits))
     return answers
