@@ -15,7 +15,7 @@ from tubelet.index.query import choose_label
 from tubelet.index.words import list_words
 from tubelet.records import Attributes, Box, IndexedObject, ModelNames, Moment, Motion, PathPoint, Video
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 VERSION_KEY = b"tubelet.schema_version"
 
 _STRINGS = pa.list_(pa.string())
@@ -25,13 +25,15 @@ _PATH = pa.list_(
 )
 _BOX_DECIMALS = 2
 
-_MODELS = [("tracker", pa.string()), ("captioner", pa.string()), ("embedder", pa.string())]
+_MODELS = [(name, pa.string()) for name in ModelNames.__dataclass_fields__]
 
 _MEASURED = [
     ("category", pa.string()),
     ("colours", _STRINGS),
     ("colour_shares", pa.list_(pa.float64())),
     ("size", pa.string()),
+    ("category_score", pa.float64()),
+    ("kinds", _STRINGS),
     ("heading", pa.string()),
     ("heading_deg", pa.float64()),
     ("speed", pa.float64()),
@@ -104,6 +106,9 @@ def make_moments_schema(text_dimensions: int, object_dimensions: int) -> pa.Sche
         ("start_s", pa.float64()),
         ("end_s", pa.float64()),
         ("caption", pa.string()),
+        ("caption_source", pa.string()),
+        ("model_caption", pa.string()),
+        ("model_confidence", pa.float64()),
         ("words", pa.string()),
         ("label", pa.string()),
         *_MEASURED,
@@ -160,6 +165,9 @@ def make_moment_row(moment: Moment, video: Video, models: ModelNames) -> dict[st
         "start_s": moment.start_s,
         "end_s": moment.end_s,
         "caption": moment.caption,
+        "caption_source": moment.caption_source,
+        "model_caption": moment.model_caption,
+        "model_confidence": moment.model_confidence,
         "words": list_words(moment.caption, moment.attributes, moment.motion),
         "label": choose_label(moment.caption, moment.attributes),
         **_measured_columns(moment.attributes, moment.motion),
@@ -188,7 +196,7 @@ def read_video(row: Mapping[str, Any]) -> Video:
 
 def read_models(row: Mapping[str, Any]) -> ModelNames:
     """Which models made a row, of any table."""
-    return ModelNames(tracker=row["tracker"], captioner=row["captioner"], embedder=row["embedder"])
+    return ModelNames(**{name: row[name] for name in ModelNames.__dataclass_fields__})
 
 
 def read_object(row: Mapping[str, Any]) -> IndexedObject:
@@ -217,6 +225,9 @@ def read_moment(row: Mapping[str, Any]) -> Moment:
         start_s=row["start_s"],
         end_s=row["end_s"],
         caption=row["caption"],
+        caption_source=row["caption_source"],
+        model_caption=row["model_caption"],
+        model_confidence=row["model_confidence"],
         attributes=read_attributes(row),
         motion=read_motion(row),
         path=_read_path(row["path"]),
@@ -229,12 +240,17 @@ def read_moment(row: Mapping[str, Any]) -> Moment:
 
 
 def read_attributes(row: Mapping[str, Any]) -> Attributes:
-    """What was measured on the pixels, from a row of `tubelets` or `moments`."""
+    """What was measured on the pixels, from a row of `tubelets` or `moments`.
+
+    Columns that were not asked for (category_score, kinds) stay empty.
+    """
     return Attributes(
         colours=tuple(row["colours"]),
         colour_shares=tuple(row["colour_shares"]),
         size=row["size"],
         category=row["category"],
+        category_score=row.get("category_score", 0.0),
+        kinds=tuple(row.get("kinds") or ()),
     )
 
 
@@ -263,7 +279,7 @@ def _measured_columns(attributes: Attributes, motion: Motion) -> dict[str, Any]:
 
 
 def _model_columns(models: ModelNames) -> dict[str, Any]:
-    return {"tracker": models.tracker, "captioner": models.captioner, "embedder": models.embedder}
+    return {name: getattr(models, name) for name in ModelNames.__dataclass_fields__}
 
 
 def _make_schema(fields: Sequence[tuple[str, pa.DataType]]) -> pa.Schema:

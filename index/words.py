@@ -18,7 +18,7 @@ def tokenize(text: str) -> list[str]:
 
 def list_words(caption: str, attributes: Attributes, motion: Motion) -> str:
     """The stems of the caption and of what was measured, each with a space on both sides."""
-    words = [caption, *attributes.colours, attributes.size, attributes.category]
+    words = [caption, *attributes.colours, attributes.size, attributes.category, *attributes.kinds]
     if motion.turn != "none":
         words.append(f"turn {motion.turn}")
     if motion.stopped:

@@ -1,4 +1,4 @@
-"""Names of trackers, captioners and embedders, each with a factory that imports only when it is called.
+"""Names of trackers, captioners, embedders and recognisers, each with a factory that imports when called.
 
 A factory is given the settings. Besides the registered names, `package.module:factory` names any factory
 that can be imported, so that a choice travels between processes as a plain word.
@@ -13,6 +13,7 @@ from typing import Generic, TypeVar, cast
 from tubelet.errors import DependencyError, SettingsError, UnknownNameError
 from tubelet.model.describing.base import Captioner
 from tubelet.model.embedding import TextEmbedder
+from tubelet.model.recognising.base import Recogniser
 from tubelet.model.tracking.base import Tracker
 from tubelet.settings import Settings
 
@@ -64,6 +65,10 @@ class Registry(Generic[T]):
 TRACKERS: Registry[Tracker] = Registry("tracker")
 CAPTIONERS: Registry[Captioner] = Registry("captioner")
 EMBEDDERS: Registry[TextEmbedder] = Registry("embedder")
+RECOGNISERS: Registry[Recogniser] = Registry("recogniser")
+
+NO_RECOGNISER = "none"
+"""The name that turns recognising off; it stands for no factory."""
 
 
 @TRACKERS.register("motion")
@@ -99,6 +104,13 @@ def _make_minilm(settings: Settings) -> TextEmbedder:
     from tubelet.model.embedding import MiniLmEmbedder
 
     return MiniLmEmbedder()
+
+
+@RECOGNISERS.register("efficientnet-lite0")
+def _make_efficientnet(settings: Settings) -> Recogniser:
+    from tubelet.model.recognising.bundled import BundledRecogniser
+
+    return BundledRecogniser()
 
 
 def _require(checkpoint: str, kind: str) -> str:

@@ -10,31 +10,40 @@ import numpy as np
 from tubelet.errors import InputError
 from tubelet.model.describing.attributes import measure_attributes
 from tubelet.model.describing.base import DescribeRequest
+from tubelet.model.describing.choosing import ChosenSentence, choose_sentence
 from tubelet.model.frame import Frame
 from tubelet.model.marking import read_mask
 from tubelet.model.masks import encode_mask
 from tubelet.model.trajectory import measure_motion
-from tubelet.orchestration.resources import make_captioner, make_s3_options
-from tubelet.records import Attributes, Box, Observation
+from tubelet.orchestration.resources import make_captioner, make_recogniser, make_s3_options
+from tubelet.records import Attributes, Box, CaptionSource, Observation
 from tubelet.settings import Settings
-from tubelet.workers.evidence import cut_view, decode_view
+from tubelet.workers.evidence import cut_view, decode_view, make_crop
 from tubelet.workers.frames import Frames
 from tubelet.workers.probe import probe_video
+from tubelet.workers.recognise import add_recognition
 from tubelet.workers.reopen import find_source
 from tubelet.workers.source import localise
 
 
 @dataclass(frozen=True, slots=True)
 class RegionAnswer:
-    """What the captioner said of a region, and what was measured on it."""
+    """What was said of a region, and what was measured on it.
+
+    `text` is the sentence to show and `source` who said it; `model_text` is what a network said, with its
+    `confidence`, and empty where none was asked. `attributes` hold what the region was recognised as.
+    """
 
     uri: str
     time_s: float
     box: Box
     text: str
+    source: CaptionSource
+    model_text: str
     confidence: float
     attributes: Attributes
     captioner: str
+    recogniser: str
 
 
 def describe_region(
@@ -78,16 +87,27 @@ def describe_region(
         [decoded], mean_area_share=observation.box.area / (video.width * video.height)
     )
     motion = measure_motion([observation], [], frame_width=video.width, frame_height=video.height)
+    recogniser = make_recogniser(settings)
+    if recogniser is not None:
+        [recognition] = recogniser.recognise([[make_crop(view)]])
+        attributes = add_recognition(attributes, recognition)
     captioner = make_captioner(settings)
     description = captioner.describe([DescribeRequest((decoded,), attributes, motion, question)])[0]
+    if question is None:  # one picture shows no motion that a sentence could be held against
+        chosen = choose_sentence(description, attributes, None)
+    else:
+        chosen = ChosenSentence(description.text, description.source, attributes)
     return RegionAnswer(
         uri=source.uri,
         time_s=frame.time_s,
         box=observation.box,
-        text=description.text,
+        text=chosen.text,
+        source=chosen.source,
+        model_text=description.text if description.source == "model" else "",
         confidence=description.confidence,
-        attributes=attributes,
+        attributes=chosen.attributes,
         captioner=captioner.name,
+        recogniser=recogniser.name if recogniser else "",
     )
 
 

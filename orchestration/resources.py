@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 from tubelet.index.store import IndexStore
 from tubelet.model.describing.base import Captioner
 from tubelet.model.embedding import TextEmbedder
-from tubelet.model.registry import CAPTIONERS, EMBEDDERS, TRACKERS
+from tubelet.model.recognising.base import Recogniser
+from tubelet.model.registry import CAPTIONERS, EMBEDDERS, NO_RECOGNISER, RECOGNISERS, TRACKERS
 from tubelet.model.tracking.base import Tracker
 from tubelet.settings import Settings
 from tubelet.workers.s3 import S3Options
@@ -26,7 +27,7 @@ def open_index(settings: Settings, *, create: bool = False) -> IndexStore:
         location,
         create=True,
         text_dimensions=make_embedder(settings).num_dimensions,
-        object_dimensions=make_captioner(settings).object_dimensions,
+        object_dimensions=_count_object_dimensions(settings),
         storage_options=options,
     )
 
@@ -65,6 +66,7 @@ class _Last(Generic[T]):
 _TRACKER: _Last[Tracker] = _Last()
 _CAPTIONER: _Last[Captioner] = _Last()
 _EMBEDDER: _Last[TextEmbedder] = _Last()
+_RECOGNISER: _Last[Recogniser] = _Last()
 
 
 def make_tracker(settings: Settings) -> Tracker:
@@ -83,3 +85,19 @@ def make_embedder(settings: Settings) -> TextEmbedder:
     """The text embedder of these settings."""
     key = (settings.embedder_name, settings.device)
     return _EMBEDDER.get(key, lambda: EMBEDDERS.make(settings.embedder_name, settings))
+
+
+def make_recogniser(settings: Settings) -> Recogniser | None:
+    """The recogniser of these settings; None where they turn it off."""
+    name = settings.recogniser_name
+    if name == NO_RECOGNISER:
+        return None
+    return _RECOGNISER.get((name, settings.device), lambda: RECOGNISERS.make(name, settings))
+
+
+def _count_object_dimensions(settings: Settings) -> int:
+    """Length of the object vectors: the recogniser's where there is one, else the captioner's."""
+    recogniser = make_recogniser(settings)
+    if recogniser is not None:
+        return recogniser.num_dimensions
+    return make_captioner(settings).object_dimensions

@@ -16,7 +16,13 @@ from typing import Literal
 from tubelet.errors import StoreError
 from tubelet.index.masks import write_masks
 from tubelet.index.store import IndexStore
-from tubelet.orchestration.resources import make_captioner, make_embedder, make_tracker, open_index
+from tubelet.orchestration.resources import (
+    make_captioner,
+    make_embedder,
+    make_recogniser,
+    make_tracker,
+    open_index,
+)
 from tubelet.orchestration.work_store import WorkStore
 from tubelet.records import CameraStep, Chunk, ModelNames, Tubelet, Video, View
 from tubelet.settings import Settings
@@ -90,6 +96,7 @@ def _run_chunk(unit: Unit, started: float, report_second: Callable[[float], None
             unit.video,
             chunk,
             tracker,
+            make_recogniser(settings),
             report_frame=lambda time_s: report_second(
                 min(max(time_s - chunk.start_s, 0.0), chunk.end_s - chunk.start_s)
             ),
@@ -106,6 +113,7 @@ def _run_video(unit: Unit, started: float) -> UnitReport:
     gathered = _Gathered(paths)
     tubelets = join_tracklets(unit.video, gathered.read_in_order(), rejoin_s=settings.rejoin_s)
     captioner, embedder = make_captioner(settings), make_embedder(settings)
+    recogniser = make_recogniser(settings)
     described = list(
         describe_tubelets(
             unit.video,
@@ -114,13 +122,16 @@ def _run_video(unit: Unit, started: float) -> UnitReport:
             gathered.views_of,
             captioner,
             embedder,
+            recogniser,
             max_moment_s=settings.max_moment_s,
         )
     )
     # Masks come first: a video in sight has its masks.
     _keep_masks(settings.home, unit.video.video_id, gathered, tubelets, described)
     video = with_warnings(unit.video, gathered.warnings)
-    models = ModelNames(gathered.tracker, captioner.name, embedder.name)
+    models = ModelNames(
+        gathered.tracker, captioner.name, embedder.name, recogniser.name if recogniser else ""
+    )
     _commit(open_index(settings, create=True), video, described, models)
     return UnitReport(
         unit.unit_id,

@@ -1,22 +1,27 @@
 """The describing stage: tubelets and their pictures in, moments with captions, motion and vectors out.
 
 Moments are cut from the joined tubelet, never from a chunk, so each is described once and its borders
-follow the object's own motion. Requests of many objects go to the captioner in one call.
+follow the object's own motion. Requests of many objects go to the captioner in one call. A recogniser looks
+at an object once, over its whole life; each moment shows the captioner's sentence or the measured one.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from tubelet.model.describing.attributes import measure_attributes
-from tubelet.model.describing.base import Captioner, DescribeRequest, ObjectView
+from tubelet.model.describing.base import Captioner, DescribeRequest, Description, ObjectView
+from tubelet.model.describing.choosing import ChosenSentence, choose_sentence
 from tubelet.model.embedding import TextEmbedder
+from tubelet.model.recognising.base import Recogniser, Recognition
 from tubelet.model.trajectory import measure_moments, measure_motion
 from tubelet.records import (
     Attributes,
@@ -31,6 +36,7 @@ from tubelet.records import (
     View,
 )
 from tubelet.workers.evidence import decode_picture, decode_view, encode_picture
+from tubelet.workers.recognise import TUBELET_VIEWS, add_recognition, recognise_views
 
 MAX_VIEWS = 8
 OBJECTS_PER_BATCH = 16
@@ -48,7 +54,7 @@ class DescribedObject:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A moment before it has a caption."""
+    """A moment before it has a caption. `attributes` hold what the object was recognised as."""
 
     start: int
     end: int
@@ -65,6 +71,7 @@ def describe_tubelets(
     views_of: Callable[[Tubelet], Sequence[View]],
     captioner: Captioner,
     embedder: TextEmbedder,
+    recogniser: Recogniser | None = None,
     *,
     max_moment_s: float,
 ) -> Iterator[DescribedObject]:
@@ -74,44 +81,68 @@ def describe_tubelets(
     """
     remaining = iter(tubelets)
     while batch := list(islice(remaining, OBJECTS_PER_BATCH)):
+        views = [views_of(tubelet) for tubelet in batch]
+        recognitions: Sequence[Recognition | None] = [None] * len(batch)
+        if recogniser is not None:
+            recognitions = recognise_views(recogniser, views, max_views=TUBELET_VIEWS)
         drafted = [
-            (tubelet, drafts)
-            for tubelet in batch
-            if (drafts := _draft_moments(video, tubelet, camera, views_of(tubelet), max_moment_s))
+            (tubelet, recognition, drafts)
+            for tubelet, recognition, own in zip(batch, recognitions, views, strict=True)
+            if (drafts := _draft_moments(video, tubelet, camera, own, recognition, max_moment_s))
         ]
         requests = [
             DescribeRequest(draft.views, draft.attributes, draft.motion)
-            for _, drafts in drafted
+            for _, _, drafts in drafted
             for draft in drafts
         ]
         descriptions = captioner.describe(requests)
-        vectors = embedder.embed([description.text for description in descriptions])
-        told = iter(zip(descriptions, vectors, strict=True))
-        for tubelet, drafts in drafted:
-            moments = []
-            for draft in drafts:
-                description, vector = next(told)
-                path = _make_path(tubelet.observations[draft.start : draft.end])
-                moments.append(
-                    Moment(
-                        moment_id=_moment_id(tubelet, draft.start),
-                        object_id=tubelet.object_id,
-                        video_id=video.video_id,
-                        uri=video.uri,
-                        start_s=path[0].t,
-                        end_s=path[-1].t,
-                        caption=description.text,
-                        attributes=draft.attributes,
-                        motion=draft.motion,
-                        path=path,
-                        mean_area=_mean_area(tubelet.observations[draft.start : draft.end]),
-                        score=_mean_score(tubelet.observations[draft.start : draft.end]),
-                        thumbnail=make_thumbnail(draft.best, video),
-                        text_vector=tuple(vector.tolist()),
-                        object_vector=description.object_vector,
-                    )
-                )
-            yield DescribedObject(_summarise(video, tubelet, camera, drafts), tuple(moments))
+        chosen = [
+            choose_sentence(description, request.attributes, request.motion)
+            for description, request in zip(descriptions, requests, strict=True)
+        ]
+        vectors = embedder.embed([sentence.text for sentence in chosen])
+        told = iter(zip(descriptions, chosen, vectors, strict=True))
+        for tubelet, recognition, drafts in drafted:
+            own_told = list(islice(told, len(drafts)))
+            moments = tuple(
+                _make_moment(video, tubelet, draft, recognition, *answer)
+                for draft, answer in zip(drafts, own_told, strict=True)
+            )
+            yield DescribedObject(_summarise(video, tubelet, camera, drafts, moments), moments)
+
+
+def _make_moment(
+    video: Video,
+    tubelet: Tubelet,
+    draft: _Draft,
+    recognition: Recognition | None,
+    description: Description,
+    chosen: ChosenSentence,
+    text_vector: NDArray[np.float32],
+) -> Moment:
+    part = tubelet.observations[draft.start : draft.end]
+    path = _make_path(part)
+    by_model = description.source == "model"
+    return Moment(
+        moment_id=_moment_id(tubelet, draft.start),
+        object_id=tubelet.object_id,
+        video_id=video.video_id,
+        uri=video.uri,
+        start_s=path[0].t,
+        end_s=path[-1].t,
+        caption=chosen.text,
+        caption_source=chosen.source,
+        model_caption=description.text if by_model else "",
+        model_confidence=description.confidence if by_model else 0.0,
+        attributes=chosen.attributes,
+        motion=draft.motion,
+        path=path,
+        mean_area=_mean_area(part),
+        score=_mean_score(part),
+        thumbnail=make_thumbnail(draft.best, video),
+        text_vector=tuple(text_vector.tolist()),
+        object_vector=description.object_vector if recognition is None else recognition.vector,
+    )
 
 
 def choose_views(views: Sequence[View], limit: int = MAX_VIEWS) -> list[View]:
@@ -149,6 +180,7 @@ def _draft_moments(
     tubelet: Tubelet,
     camera: Sequence[CameraStep],
     views: Sequence[View],
+    recognition: Recognition | None,
     max_moment_s: float,
 ) -> list[_Draft]:
     if not views:
@@ -168,7 +200,9 @@ def _draft_moments(
                 start=start,
                 end=end,
                 motion=motion,
-                attributes=measure_attributes(decoded, mean_area_share=area_share),
+                attributes=add_recognition(
+                    measure_attributes(decoded, mean_area_share=area_share), recognition
+                ),
                 views=decoded,
                 best=max(chosen, key=lambda view: view.quality),
             )
@@ -177,7 +211,11 @@ def _draft_moments(
 
 
 def _summarise(
-    video: Video, tubelet: Tubelet, camera: Sequence[CameraStep], drafts: Sequence[_Draft]
+    video: Video,
+    tubelet: Tubelet,
+    camera: Sequence[CameraStep],
+    drafts: Sequence[_Draft],
+    moments: Sequence[Moment],
 ) -> IndexedObject:
     observations = tubelet.observations
     best = max((draft.best for draft in drafts), key=lambda view: view.quality)
@@ -189,8 +227,11 @@ def _summarise(
         uri=video.uri,
         start_s=tubelet.start_s,
         end_s=tubelet.end_s,
-        attributes=measure_attributes(
-            views[::step], mean_area_share=_mean_area(observations) / (video.width * video.height)
+        attributes=_name_object(
+            measure_attributes(
+                views[::step], mean_area_share=_mean_area(observations) / (video.width * video.height)
+            ),
+            moments,
         ),
         motion=measure_motion(
             observations,
@@ -202,6 +243,16 @@ def _summarise(
         score=_mean_score(observations),
         thumbnail=make_thumbnail(best, video),
     )
+
+
+def _name_object(attributes: Attributes, moments: Sequence[Moment]) -> Attributes:
+    """What an object is over its life: the category that most of its observations have, in their moments."""
+    counts: Counter[tuple[str, float, tuple[str, ...]]] = Counter()
+    for moment in moments:
+        known = moment.attributes
+        counts[known.category, known.category_score, known.kinds] += len(moment.path)
+    category, score, kinds = counts.most_common(1)[0][0]
+    return replace(attributes, category=category, category_score=score, kinds=kinds)
 
 
 def _make_path(part: Sequence[Observation]) -> tuple[PathPoint, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 from tubelet.model.describing.base import ObjectView
 from tubelet.model.frame import Frame, Image
 from tubelet.model.masks import Mask, decode_mask, encode_mask
+from tubelet.model.recognising.base import Crop
 from tubelet.model.tracking.base import TrackedFrame
 from tubelet.records import Box, Chunk, Observation, View
 
@@ -22,6 +23,8 @@ CROP_PADDING_PX = 28  # two patches a side: what PixelRefer crops around an obje
 MAX_CROP_PX = 384
 SCENE_PX = 384
 JPEG_QUALITY = 92
+MIN_WEIGHT = 1e-3
+"""Of a view without any quality, as one that was cut by hand."""
 
 
 class ViewCollector:
@@ -92,6 +95,19 @@ def decode_view(view: View, frame_size: tuple[int, int]) -> ObjectView:
         scene=decode_picture(view.scene) if view.scene else None,
         frame_size=frame_size,
     )
+
+
+def make_crop(view: View) -> Crop:
+    """The view as recognisers take it: its box in pixels of its picture, weighted by its quality."""
+    image = decode_picture(view.image)
+    scale_x, scale_y = image.shape[1] / view.crop.width, image.shape[0] / view.crop.height
+    box = Box(
+        (view.box.x0 - view.crop.x0) * scale_x,
+        (view.box.y0 - view.crop.y0) * scale_y,
+        (view.box.x1 - view.crop.x0) * scale_x,
+        (view.box.y1 - view.crop.y0) * scale_y,
+    )
+    return Crop(image, decode_mask(view.mask), box, weight=max(view.quality, MIN_WEIGHT))
 
 
 def decode_picture(encoded: bytes) -> Image:

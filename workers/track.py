@@ -1,16 +1,18 @@
-"""The tracking stage: the frames of one chunk in, tracklets and pictures of them out."""
+"""The tracking stage: the frames of one chunk in, tracklets, their looks and pictures of them out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from tubelet.model.frame import Frame
+from tubelet.model.recognising.base import Recogniser
 from tubelet.model.tracking.base import Tracker
 from tubelet.model.tracking.shots import track_shots
 from tubelet.records import Chunk, Observation, Tracklet, Video, View
 from tubelet.workers.chunk_result import ChunkResult
 from tubelet.workers.evidence import ViewCollector
 from tubelet.workers.frames import Frames
+from tubelet.workers.recognise import TRACKLET_VIEWS, recognise_views
 
 CONTEXT_S = 600.0
 """Background is estimated over at least this much video around a chunk, or all of it."""
@@ -23,12 +25,14 @@ def track_chunk(
     video: Video,
     chunk: Chunk,
     tracker: Tracker,
+    recogniser: Recogniser | None = None,
     *,
     report_frame: Callable[[float], None] = lambda _: None,
 ) -> tuple[ChunkResult, list[list[View]]]:
     """Run `tracker` over a chunk. Returns the result and, for each of its tracklets, the views kept.
 
     Objects seen only once, or never inside the chunk's own window, are dropped: a neighbour has the latter.
+    The tracklets' appearances are the vectors of `recogniser`, and empty without one.
     """
     context = _read_context(frames, video, chunk, tracker.num_context_frames)
     observations: dict[int, list[Observation]] = {}
@@ -54,8 +58,13 @@ def track_chunk(
         if len(seen) >= MIN_OBSERVATIONS
         and any(chunk.start_s <= observation.time_s < chunk.end_s for observation in seen)
     ]
+    views = [collector.views_of(number) for number in kept]
+    looks: list[tuple[float, ...]] = [()] * len(kept)
+    if recogniser is not None:
+        found = recognise_views(recogniser, views, max_views=TRACKLET_VIEWS)
+        looks = [() if recognition is None else recognition.vector for recognition in found]
     tracklets = tuple(
-        Tracklet(f"{chunk.chunk_id}-{place}", chunk.index, tuple(observations[number]))
+        Tracklet(f"{chunk.chunk_id}-{place}", chunk.index, tuple(observations[number]), looks[place])
         for place, number in enumerate(kept)
     )
     result = ChunkResult(
@@ -67,7 +76,7 @@ def track_chunk(
         num_frames=num_frames,
         cuts=tuple(cuts),
     )
-    return result, [collector.views_of(number) for number in kept]
+    return result, views
 
 
 def _read_context(frames: Frames, video: Video, chunk: Chunk, count: int) -> list[Frame]:

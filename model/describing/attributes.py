@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from tubelet.errors import InputError
+from tubelet.model.categories import PARENTS, list_lineage
 from tubelet.model.describing.appearance import NUM_DIMENSIONS, mean_appearance
 from tubelet.model.describing.base import DescribeRequest, Description, ObjectView
 from tubelet.model.describing.colour import aggregate_colours
@@ -38,6 +39,7 @@ _DIRECTIONS = {
     "down": "down",
     "down-right": "down and to the right",
 }
+_SPELLINGS = {"suv": "SUV"}
 _TURNS = {"left": "turns left", "right": "turns right", "u": "makes a U-turn"}
 
 
@@ -66,6 +68,7 @@ class AttributesCaptioner:
             text=compose_sentence(request.attributes, request.motion),
             confidence=min(1.0, sum(request.attributes.colour_shares)),
             object_vector=mean_appearance([(view.image, view.mask) for view in request.views]),
+            source="measured",
         )
 
 
@@ -90,15 +93,26 @@ def name_size(area_share: float) -> Size:
     return next((word for limit, word in SIZE_LIMITS if area_share >= limit), "tiny")
 
 
-def compose_sentence(attributes: Attributes, motion: Motion) -> str:
+def compose_sentence(attributes: Attributes, motion: Motion | None) -> str:
     """A sentence such as "A large red car enters from the bottom, moves up and leaves at the top."
 
     subject = "A" size [colour ["and" colour]] (category | "object")
+              of people: "A" size category ["in" colour ["and" colour]]
     clauses = ["enters from the" side] ["stands still" | "moves" [pace] direction] [turn]
               ["comes closer" | "moves away"] ["leaves at the" side]
+
+    Without a motion, as in a single picture, it is the subject alone.
     """
-    subject = " ".join(["A", attributes.size, *_join_colours(attributes), attributes.category or "object"])
-    return f"{subject} {_join_clauses(_list_clauses(motion))}."
+    subject = _name_subject(attributes)
+    return f"{subject}." if motion is None else f"{subject} {_join_clauses(_list_clauses(motion))}."
+
+
+def _name_subject(attributes: Attributes) -> str:
+    noun = _SPELLINGS.get(attributes.category, attributes.category) or "object"
+    colours = _join_colours(attributes)
+    if attributes.category in PARENTS and "person" in list_lineage(attributes.category):
+        return " ".join(["A", attributes.size, noun, *(["in", *colours] if colours else [])])
+    return " ".join(["A", attributes.size, *colours, noun])
 
 
 def _join_colours(attributes: Attributes) -> list[str]:

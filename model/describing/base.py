@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tubelet.model.frame import Image
 from tubelet.model.masks import Mask
-from tubelet.records import Attributes, Box, Motion
+from tubelet.records import Attributes, Box, CaptionSource, Motion
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,15 @@ class DescribeRequest:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A sentence about an object, how sure the captioner is (0..1), and its vector (may be empty)."""
+    """A sentence about an object, how sure the captioner is (0..1), and its vector (may be empty).
+
+    `source` says whether a network said it, or it only tells what was measured.
+    """
 
     text: str
     confidence: float
     object_vector: tuple[float, ...] = ()
+    source: CaptionSource = "model"
 
 
 class Captioner(Protocol):

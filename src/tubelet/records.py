@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 Side = Literal["left", "right", "top", "bottom"]
 Turn = Literal["left", "right", "u", "none"]
+CaptionSource = Literal["model", "measured"]
 Heading = Literal["right", "up-right", "up", "up-left", "left", "down-left", "down", "down-right", "none"]
 
 
@@ -236,13 +237,17 @@ class Attributes:
     """What was measured on an object's pixels.
 
     `colours` are basic colour names, the larger share first (at most two); `colour_shares` are their
-    shares of the mask, 0..1. `size` is by mean area over the frame. `category` is empty when nobody knows.
+    shares of the mask, 0..1. `size` is by mean area over the frame. `category` is what the object was
+    recognised as, empty when nobody knows, and `category_score` its probability, 0..1; `kinds` name it more
+    exactly, such as a breed, the surest first.
     """
 
     colours: tuple[str, ...]
     colour_shares: tuple[float, ...]
     size: Literal["tiny", "small", "medium", "large"]
     category: str = ""
+    category_score: float = 0.0
+    kinds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.colours) != len(self.colour_shares):
@@ -261,7 +266,12 @@ class PathPoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A stretch of a tubelet with one description and one motion: the unit of search."""
+    """A stretch of a tubelet with one description and one motion: the unit of search.
+
+    `caption` is the sentence that is shown, and `caption_source` who said it: the captioner's network, or
+    what was measured. `model_caption` is what the network said, whichever is shown, with its own
+    `model_confidence`, 0..1; it is empty where no network was asked.
+    """
 
     moment_id: str
     object_id: str
@@ -278,6 +288,9 @@ class Moment:
     thumbnail: bytes = b""
     text_vector: tuple[float, ...] = ()
     object_vector: tuple[float, ...] = ()
+    caption_source: CaptionSource = "measured"
+    model_caption: str = ""
+    model_confidence: float = 0.0
 
     def __post_init__(self) -> None:
         if self.end_s < self.start_s or not self.path:
@@ -302,18 +315,39 @@ class IndexedObject:
 
 @dataclass(frozen=True, slots=True)
 class ModelNames:
-    """Which models made a row, as `name@version`."""
+    """Which models made a row, as `name@version`; `recogniser` is empty where none was asked."""
 
     tracker: str
     captioner: str
     embedder: str
+    recogniser: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HitStep:
+    """The moment in which an object did one of the things that were asked for in order."""
+
+    moment_id: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HitRelation:
+    """How well a hit stands in a relation that was asked for, 0..1, and to which other object, if any."""
+
+    kind: str
+    value: float
+    object_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One answer to a search, best first. `box` is the object's box in the middle of the moment.
 
-    `why` says in words what matched; `score` is 0..1.
+    `why` says in words what matched; `score` is 0..1. `caption_source` is as in `Moment`. Where an order was
+    asked, `steps` are its moments, `moment_id` is the first of them, and the times reach over all. `verified`
+    is the probability that the describing model gave the hit, where it was asked.
     """
 
     object_id: str
@@ -329,15 +363,25 @@ class Hit:
     box: Box
     why: tuple[str, ...]
     thumbnail: bytes = field(default=b"", repr=False)
+    caption_source: CaptionSource = "measured"
+    steps: tuple[HitStep, ...] = ()
+    relations: tuple[HitRelation, ...] = ()
+    verified: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A search's answer: the sentence, what was understood of it, and the hits, best first."""
+    """A search's answer: the sentence, what was understood of it, and the hits, best first.
+
+    `next_cursor` asks for the next page, and is empty on the last. `notes` say where less was done than was
+    asked for.
+    """
 
     query: str
     parsed: Mapping[str, Any]
     hits: tuple[Hit, ...]
+    next_cursor: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

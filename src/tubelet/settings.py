@@ -33,10 +33,18 @@ class Profile:
     about: str
     tracker_weights: str = ""
     captioner_weights: str = ""
+    recogniser: str = "efficientnet-lite0"
 
 
 PROFILES: Mapping[str, Profile] = {
     "bundled": Profile("motion", "attributes", "minilm", "CPU, nothing to download"),
+    "measured": Profile(
+        "motion",
+        "attributes",
+        "minilm",
+        "CPU, nothing to download, fixed cameras: what moves and what was measured, no guess at what it is",
+        recogniser="none",
+    ),
     "standard": Profile(
         "sam2",
         "pixelrefer-lite",
@@ -65,10 +73,13 @@ class Settings(BaseModel):
         default_factory=lambda: Path.home() / ".tubelet",
         description="Folder of the index, the work store and the ledger.",
     )
-    profile: str = Field("bundled", description="A named set of tracker, captioner and embedder.")
+    profile: str = Field("bundled", description="A named set of tracker, captioner, embedder and recogniser.")
     tracker: str = Field("", description="Tracker name, or package.module:factory. Empty: the profile's.")
     captioner: str = Field("", description="Captioner name, or package.module:factory. Empty: the profile's.")
     embedder: str = Field("", description="Text embedder name. Empty: the profile's.")
+    recogniser: str = Field(
+        "", description="What tells what objects are, package.module:factory, or none. Empty: the profile's."
+    )
     tracker_weights: str = Field("", description="Checkpoint of the tracker: folder or published name.")
     captioner_weights: str = Field("", description="Checkpoint of the captioner: folder or published name.")
     device: str = Field("", description="Where networks run, as in cuda:0. Empty: a GPU if there is one.")
@@ -118,6 +129,10 @@ class Settings(BaseModel):
         return self.embedder or PROFILES[self.profile].embedder
 
     @property
+    def recogniser_name(self) -> str:
+        return self.recogniser or PROFILES[self.profile].recogniser
+
+    @property
     def tracker_checkpoint(self) -> str:
         return self.tracker_weights or PROFILES[self.profile].tracker_weights
 
@@ -141,6 +156,7 @@ class Settings(BaseModel):
             "tracker": self.tracker_name,
             "captioner": self.captioner_name,
             "embedder": self.embedder_name,
+            "recogniser": self.recogniser_name,
             "tracker_weights": self.tracker_checkpoint,
             "captioner_weights": self.captioner_checkpoint,
             "sample_fps": self.sample_fps,

@@ -59,6 +59,16 @@ def cosine(first: ObjectView, second: ObjectView) -> float:
             " and moves away.",
         ),
         (
+            Attributes(("white",), (1.0,), "medium", "suv"),
+            Motion("right", 0.0, 1.0, "none", 0.0, False, False, False),
+            "A medium white SUV moves to the right.",
+        ),
+        (
+            Attributes(("red", "blue"), (0.5, 0.4), "small", "woman"),
+            Motion("none", None, 0.0, "none", 0.0, True, False, False),
+            "A small woman in red and blue stands still.",
+        ),
+        (
             Attributes((), (), "tiny"),
             Motion("none", None, 0.0, "none", 0.0, False, True, False),
             "A tiny object comes closer.",
@@ -66,7 +76,7 @@ def cosine(first: ObjectView, second: ObjectView) -> float:
         (
             Attributes(("black",), (1.0,), "large", "person"),
             Motion("left", 180.0, 0.2, "u", 170.0, False, False, False, None, "left"),
-            "A large black person moves slowly to the left, makes a U-turn and leaves at the left.",
+            "A large person in black moves slowly to the left, makes a U-turn and leaves at the left.",
         ),
     ],
 )

@@ -1,0 +1,117 @@
+"""Which sentence about a moment is shown: the network's or the measured one. The rule: docs/describing.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tubelet.model.categories import agree, choose_narrower
+from tubelet.model.describing.attributes import SLOW_LENGTHS_PER_S, compose_sentence
+from tubelet.model.describing.base import Description
+from tubelet.model.describing.sentences import SentenceFacts, are_close_colours, read_sentence
+from tubelet.records import Attributes, CaptionSource, Motion
+
+MIN_CONFIDENCE = 0.2
+"""Below this a network's sentence is not shown, whatever it says."""
+
+MIN_COLOUR_SHARE = 0.5
+"""From this share of the object on, its first colour is a fact that a sentence must not contradict."""
+
+STRAIGHT_MAX_DEG = 25.0
+U_TURN_MIN_DEG = 120.0
+
+RIDDEN = frozenset({"bicycle", "motorcycle", "horse"})
+"""What a person sits on: the two are one object, and either name is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenSentence:
+    """The sentence to show, who said it, and what the moment's attributes are with it.
+
+    `reason` says why the network's sentence was not taken; it is empty where it was, or where there was none.
+    """
+
+    text: str
+    source: CaptionSource
+    attributes: Attributes
+    reason: str = ""
+
+
+def choose_sentence(
+    description: Description, attributes: Attributes, motion: Motion | None
+) -> ChosenSentence:
+    """Show the captioner's sentence unless what was measured speaks against it.
+
+    `attributes.category` is what a recogniser found, with its score. `motion` is None where nobody could
+    measure it, as in a single picture.
+    """
+    if description.source == "measured":
+        return ChosenSentence(description.text, "measured", attributes)
+    facts = read_sentence(description.text)
+    reason = _find_contradiction(facts, description.confidence, attributes, motion)
+    if reason:
+        return ChosenSentence(compose_sentence(attributes, motion), "measured", attributes, reason)
+    merged = _merge_category(facts, description.confidence, attributes)
+    return ChosenSentence(description.text, "model", merged)
+
+
+def _find_contradiction(
+    facts: SentenceFacts, confidence: float, attributes: Attributes, motion: Motion | None
+) -> str:
+    """What speaks against a sentence, in words; empty when nothing does."""
+    if confidence < MIN_CONFIDENCE:
+        return f"confidence {confidence:.2f}"
+    if motion is not None and (against := _find_motion_contradiction(facts, motion)):
+        return against
+    measured = attributes.colours
+    if (
+        facts.colours
+        and measured
+        and attributes.colour_shares[0] >= MIN_COLOUR_SHARE
+        and not are_close_colours(facts.colours, measured)
+    ):
+        return f"it is {measured[0]}"
+    if _is_other_category(facts.category, attributes.category) and attributes.category_score >= confidence:
+        return f"it was recognised as a {attributes.category}"
+    return ""
+
+
+def _find_motion_contradiction(facts: SentenceFacts, motion: Motion) -> str:
+    if motion.stopped:
+        return "it stands still" if facts.moving and not facts.still else ""
+    if facts.still and not facts.moving and motion.speed >= SLOW_LENGTHS_PER_S:
+        return "it moves"
+    said, turned = facts.turn, abs(motion.turn_deg)
+    if said is None or said == motion.turn:
+        return ""
+    if said == "none":
+        return "it turns"
+    if motion.turn == "none":
+        return "it goes straight" if turned < STRAIGHT_MAX_DEG else ""
+    if "u" in (said, motion.turn):
+        return "" if turned >= U_TURN_MIN_DEG else "it makes no U-turn"
+    return f"it turns {motion.turn}"
+
+
+def _is_other_category(said: str, recognised: str) -> bool:
+    if not said or not recognised or agree(said, recognised):
+        return False
+    return not _is_rider(said, recognised)
+
+
+def _is_rider(first: str, second: str) -> bool:
+    return "person" in (first, second) and bool(RIDDEN & {first, second})
+
+
+def _merge_category(facts: SentenceFacts, confidence: float, attributes: Attributes) -> Attributes:
+    """The attributes beside the network's sentence: of two names for one thing the narrower one counts.
+
+    Where the sentence is surer of another category, the recognised one is kept among the words only.
+    """
+    said, recognised = facts.category, attributes.category
+    if not recognised or not said or said == recognised or _is_rider(said, recognised):
+        return attributes
+    if not agree(said, recognised):
+        return replace(attributes, category="", category_score=0.0, kinds=(recognised, *attributes.kinds))
+    if choose_narrower(said, recognised) == recognised:
+        return attributes
+    return replace(attributes, category=said, category_score=confidence)

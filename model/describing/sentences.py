@@ -1,0 +1,125 @@
+"""Reading a sentence about one object: what it says that can be held against measurements.
+
+Only the object's own part is read: what follows "behind", "followed by" and the like is about another one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tubelet.model.categories import NamedCategory, find_first_category
+from tubelet.records import Turn
+
+_CLOSE = (
+    "black-grey grey-white grey-blue grey-beige white-beige black-brown black-blue red-orange red-pink "
+    "red-brown orange-yellow orange-brown brown-beige beige-yellow yellow-green green-teal teal-blue "
+    "blue-purple purple-pink"
+)
+CLOSE_COLOURS: frozenset[frozenset[str]] = frozenset(frozenset(pair.split("-")) for pair in _CLOSE.split())
+"""Pairs of colour names that light and cameras confuse; the same that a search lets pass."""
+
+_COLOUR_WORDS: Mapping[str, str] = {
+    word: name
+    for name, words in {
+        "black": "black",
+        "grey": "grey gray silver silvery greyish grayish",
+        "white": "white whitish",
+        "red": "red reddish crimson scarlet",
+        "orange": "orange",
+        "brown": "brown brownish",
+        "beige": "beige",
+        "yellow": "yellow yellowish",
+        "green": "green greenish",
+        "teal": "teal turquoise",
+        "blue": "blue bluish navy",
+        "purple": "purple violet lavender",
+        "pink": "pink pinkish",
+    }.items()
+    for word in words.split()
+}
+
+_OTHERS = re.compile(
+    r",?\s(?:closely\s|being\s|is\s|are\s)*(?:follow(?:s|ed|ing)?|overtak(?:e|es|en|ing)|pass(?:es|ed|ing)?|"
+    r"behind|in front of|ahead of|next to|beside|alongside|near|towards?|past|trail(?:s|ing)|while|as)\b"
+)
+_ANY_COLOUR = "|".join(_COLOUR_WORDS)
+_WORN = re.compile(
+    rf"\s(?:is|in|wearing|dressed in|is in|is wearing)\s((?:\b(?:{_ANY_COLOUR}|and)\b|[\s,])+)"
+)
+_TURN = re.compile(
+    r"\b(?:turn|veer|steer|swerv)\w*\s(?:(?:to|sharply|the)\s)*(left|right)\b"
+    r"|\b(left|right)(?:-hand|\shand)?[\s-]turn"
+    r"|\b(?:tak|mak)\w+\sa\s(left|right)\b"
+)
+_U_TURN = re.compile(r"\bu[\s-]?turn|\bturn\w*\s(?:around|back)\b")
+_STRAIGHT = re.compile(r"\bstraight\b")
+_STILL = re.compile(
+    r"\b(?:parked|stationary|motionless|at rest|(?:stand|stay|remain|keep)\w*\s(?:still|there)|wait\w*|"
+    r"standing)\b"
+)
+_MOVING = re.compile(
+    r"\b(?:driv|mov|go(?:es|ing)?\b|travel|proceed|run|walk|rid|roll|turn|veer|steer|swerv|cross|chang|switch|merg|"
+    r"enter|leav|com(?:es|ing)\b|start|set(?:s|ting)?\soff|stop|halt|fall|circl|loop|approach|accelerat)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceFacts:
+    """What a sentence says of its object. What it does not say is empty or False.
+
+    `turn` is "none" where it says straight on, and None where it says nothing of turning or more than one
+    way. A sentence may say both that the object moves and that it is still, one after the other.
+    """
+
+    category: str
+    colours: tuple[str, ...]
+    turn: Turn | None
+    moving: bool
+    still: bool
+
+
+def read_sentence(text: str) -> SentenceFacts:
+    """Read any text; words that are not known are passed over."""
+    own = _keep_own_part(" ".join(text.casefold().split()))
+    noun = find_first_category(own)
+    return SentenceFacts(
+        category=noun.category if noun else "",
+        colours=_read_colours(own, noun),
+        turn=_read_turn(own),
+        moving=bool(_MOVING.search(own)),
+        still=bool(_STILL.search(own)),
+    )
+
+
+def are_close_colours(first: Iterable[str], second: Iterable[str]) -> bool:
+    """Whether any two of the names are the same, or easily taken for each other."""
+    names = tuple(second)
+    return any(a == b or frozenset((a, b)) in CLOSE_COLOURS for a in first for b in names)
+
+
+def _keep_own_part(text: str) -> str:
+    found = _OTHERS.search(text)
+    return text[: found.start()] if found else text
+
+
+def _read_colours(own: str, noun: NamedCategory | None) -> tuple[str, ...]:
+    """Colours before the object's noun, and behind it those it wears: "a person in red"."""
+    text = own
+    if noun is not None:
+        worn = _WORN.match(own, noun.end)
+        text = own[: noun.start] + (f" {worn[1]}" if worn else "")
+    found = (_COLOUR_WORDS[word] for word in re.findall(r"[a-z]+", text) if word in _COLOUR_WORDS)
+    return tuple(dict.fromkeys(found))
+
+
+def _read_turn(own: str) -> Turn | None:
+    ways: set[Turn] = set()
+    for match in _TURN.finditer(own):
+        ways.add("left" if "left" in match.groups() else "right")
+    if _U_TURN.search(own):
+        ways.add("u")
+    if not ways and _STRAIGHT.search(own):
+        ways.add("none")
+    return ways.pop() if len(ways) == 1 else None

@@ -1,0 +1,114 @@
+"""Which sentence is shown: the network's or the measured one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tubelet.model.describing.base import Description
+from tubelet.model.describing.choosing import MIN_CONFIDENCE, choose_sentence
+from tubelet.records import Attributes, Motion
+
+RED_CAR = Attributes(("red",), (0.8,), "medium", "car", 0.7, ("sports car",))
+LEFT = Motion("left", 180.0, 2.0, "left", 80.0, False, False, False)
+STRAIGHT = Motion("left", 180.0, 2.0, "none", 3.0, False, False, False)
+STILL = Motion("none", None, 0.0, "none", 0.0, True, False, False)
+
+
+def say(text: str, confidence: float = 0.6) -> Description:
+    return Description(text, confidence, (1.0,))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A red car turns left.",
+        "A crimson vehicle makes a left turn, followed by a white van.",
+        "An orange car drives along.",  # orange and red are close
+        "Something drives along.",
+        "A car",
+    ],
+)
+def test_a_sentence_that_nothing_speaks_against_is_shown(text: str) -> None:
+    chosen = choose_sentence(say(text), RED_CAR, LEFT)
+    assert (chosen.text, chosen.source, chosen.reason) == (text, "model", "")
+    assert chosen.attributes == RED_CAR
+
+
+@pytest.mark.parametrize(
+    ("text", "motion", "reason"),
+    [
+        ("A red car turns right.", LEFT, "it turns left"),
+        ("A red car goes straight.", LEFT, "it turns"),
+        ("A red car turns left.", STRAIGHT, "it goes straight"),
+        ("A red car makes a U-turn.", LEFT, "no U-turn"),
+        ("A red car is parked.", LEFT, "it moves"),
+        ("A red car drives straight ahead.", STILL, "it stands still"),
+        ("A green car turns left.", LEFT, "it is red"),
+        ("A red dog turns left.", LEFT, "recognised as a car"),
+    ],
+)
+def test_a_sentence_that_measurements_contradict_is_replaced(text: str, motion: Motion, reason: str) -> None:
+    chosen = choose_sentence(say(text, 0.65), RED_CAR, motion)
+    assert chosen.source == "measured"
+    assert reason in chosen.reason
+    assert chosen.text.startswith("A medium red car ")
+    assert chosen.attributes == RED_CAR
+
+
+def test_path_and_colours_count_more_than_any_confidence() -> None:
+    assert choose_sentence(say("A red car turns right.", 1.0), RED_CAR, LEFT).source == "measured"
+    assert choose_sentence(say("A green car turns left.", 1.0), RED_CAR, LEFT).source == "measured"
+
+
+def test_of_two_categories_the_surer_source_is_shown() -> None:
+    text = "A red dog turns left."
+    assert choose_sentence(say(text, RED_CAR.category_score), RED_CAR, LEFT).source == "measured"
+    sure = choose_sentence(say(text, RED_CAR.category_score + 0.01), RED_CAR, LEFT)
+    assert (sure.source, sure.text) == ("model", text)
+    assert (sure.attributes.category, sure.attributes.category_score) == ("", 0.0)
+    assert sure.attributes.kinds == ("car", "sports car")
+
+
+def test_the_narrower_of_two_names_for_one_thing_is_kept() -> None:
+    vehicle = replace(RED_CAR, category="vehicle", kinds=())
+    assert choose_sentence(say("A red pickup turns left."), vehicle, LEFT).attributes.category == "pickup"
+    assert choose_sentence(say("A red vehicle turns left."), RED_CAR, LEFT).attributes.category == "car"
+
+
+def test_a_rider_and_the_bicycle_are_one_object() -> None:
+    bicycle = replace(RED_CAR, category="bicycle", category_score=0.95)
+    chosen = choose_sentence(say("A person in red turns left."), bicycle, LEFT)
+    assert chosen.source == "model"
+    assert chosen.attributes.category == "bicycle"
+
+
+def test_without_a_recognised_category_the_sentence_names_it() -> None:
+    unknown = replace(RED_CAR, category="", category_score=0.0, kinds=())
+    chosen = choose_sentence(say("A red dog turns left."), unknown, LEFT)
+    assert chosen.source == "model"
+    assert chosen.attributes == unknown
+
+
+def test_colours_that_cover_little_are_no_facts() -> None:
+    mixed = Attributes(("red", "blue"), (0.4, 0.3), "medium")
+    assert choose_sentence(say("A green car turns left."), mixed, LEFT).source == "model"
+
+
+def test_a_guess_is_not_shown() -> None:
+    chosen = choose_sentence(say("A red car turns left.", MIN_CONFIDENCE - 0.01), RED_CAR, LEFT)
+    assert chosen.source == "measured"
+    assert "confidence" in chosen.reason
+
+
+def test_a_measured_sentence_is_shown_as_it_is() -> None:
+    description = Description("A medium red car turns left.", 0.1, (), "measured")
+    chosen = choose_sentence(description, RED_CAR, LEFT)
+    assert (chosen.text, chosen.source) == (description.text, "measured")
+
+
+def test_a_single_picture_has_no_motion_to_contradict() -> None:
+    assert choose_sentence(say("A red car turns right."), RED_CAR, None).source == "model"
+    chosen = choose_sentence(say("A red dog."), RED_CAR, None)
+    assert (chosen.source, chosen.text) == ("measured", "A medium red car.")

@@ -1,0 +1,79 @@
+"""What is read from a sentence about an object."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tubelet.index.parsing import lexicon
+from tubelet.model.describing.colour import COLOUR_NAMES
+from tubelet.model.describing.sentences import CLOSE_COLOURS, are_close_colours, read_sentence
+from tubelet.records import Turn
+
+
+@pytest.mark.parametrize(
+    ("text", "category", "colours"),
+    [
+        ("A red car turns left.", "car", ("red",)),
+        ("A scarlet and white delivery van waits.", "van", ("red", "white")),
+        ("A person in blue and black walks.", "person", ("blue", "black")),
+        ("A pedestrian is wearing red", "person", ("red",)),
+        ("a silver SUV followed by a red car", "suv", ("grey",)),
+        ("A blue bus passes a yellow truck", "bus", ("blue",)),
+        ("A dog runs on green grass.", "dog", ()),
+        ("Something small moves.", "", ()),
+    ],
+)
+def test_category_and_colours_of_the_object_itself(
+    text: str, category: str, colours: tuple[str, ...]
+) -> None:
+    facts = read_sentence(text)
+    assert (facts.category, facts.colours) == (category, colours)
+
+
+@pytest.mark.parametrize(
+    ("text", "turn"),
+    [
+        ("The car turns left", "left"),
+        ("a bus makes a right turn", "right"),
+        ("it is turning to the left", "left"),
+        ("a van takes a left", "left"),
+        ("a dog swerves right", "right"),
+        ("The car makes a U-turn.", "u"),
+        ("the van turns around", "u"),
+        ("the car goes straight", "none"),
+        ("it goes straight, then turns right", "right"),
+        ("it turns left and then turns right", None),
+        ("a car in the left lane", None),
+        ("a car goes straight behind one that turns left", "none"),
+    ],
+)
+def test_turns(text: str, turn: Turn | None) -> None:
+    assert read_sentence(text).turn == turn
+
+
+@pytest.mark.parametrize(
+    ("text", "moving", "still"),
+    [
+        ("A car is parked", False, True),
+        ("A man stands still", False, True),
+        ("A car drives straight ahead", True, False),
+        ("A van stops, then waits", True, True),
+        ("A red car", False, False),
+    ],
+)
+def test_whether_it_moves(text: str, moving: bool, still: bool) -> None:
+    facts = read_sentence(text)
+    assert (facts.moving, facts.still) == (moving, still)
+
+
+def test_close_colours_are_those_of_a_search() -> None:
+    assert CLOSE_COLOURS == lexicon.CLOSE_COLOURS
+    assert are_close_colours(["grey"], ["red", "white"])
+    assert not are_close_colours(["green"], ["red", "white"])
+
+
+@given(st.text(max_size=80))
+def test_any_text_can_be_read(text: str) -> None:
+    assert set(read_sentence(text).colours) <= set(COLOUR_NAMES)

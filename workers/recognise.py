@@ -1,0 +1,48 @@
+"""Recognising: the pictures kept of objects in, what they are and how they look out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tubelet.model.recognising.base import Recogniser, Recognition
+from tubelet.records import Attributes, View
+from tubelet.workers.evidence import make_crop
+
+TRACKLET_VIEWS = 2
+TUBELET_VIEWS = 3
+"""How many views of each are looked at: a network costs some hundredths of a second for each."""
+
+_OBJECTS_A_CALL = 16
+
+Views = Sequence[View]
+
+
+def recognise_views(
+    recogniser: Recogniser, objects: Sequence[Views], *, max_views: int
+) -> list[Recognition | None]:
+    """One answer for each object, from its best views, the best first; None for one without views."""
+    answers: list[Recognition | None] = [None] * len(objects)
+    seen = [place for place, views in enumerate(objects) if views]
+    for start in range(0, len(seen), _OBJECTS_A_CALL):
+        places = seen[start : start + _OBJECTS_A_CALL]
+        crops = [[make_crop(view) for view in _choose_best(objects[place], max_views)] for place in places]
+        for place, answer in zip(places, recogniser.recognise(crops), strict=True):
+            answers[place] = answer
+    return answers
+
+
+def add_recognition(attributes: Attributes, recognition: Recognition | None) -> Attributes:
+    """The attributes with what the object was recognised as; as they are without a recognition."""
+    if recognition is None:
+        return attributes
+    return replace(
+        attributes,
+        category=recognition.category,
+        category_score=recognition.score,
+        kinds=recognition.words,
+    )
+
+
+def _choose_best(views: Views, count: int) -> list[View]:
+    return sorted(views, key=lambda view: (-view.quality, view.time_s))[:count]
