@@ -145,6 +145,24 @@ def test_sigterm_stops_with_a_save_and_the_run_goes_on(tmp_path: Path) -> None:
     assert all(torch.equal(load_saved(tmp_path)[name], tensor) for name, tensor in load_saved(whole).items())
 
 
+def test_two_processes_share_the_batches_and_end_as_one_would(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["-m", "tests.model.training.toy_run", str(tmp_path / "two"), "no dropout", "-1"]
+    root = Path(__file__).parents[3]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(root),
+        "ACCELERATE_USE_CPU": "true",
+        "OMP_NUM_THREADS": "1",
+    }
+    subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
+    toy_run.run(tmp_path / "one", mode="no dropout, twice the batches")
+    one, two = (load_saved(tmp_path / name) for name in ("one", "two"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=1e-4, rtol=1e-3)
+    assert read_log(tmp_path / "two" / "log.jsonl")[-2]["batches"] == 120
+
+
 def test_time_limit_stops_with_a_save(tmp_path: Path) -> None:
     report = train(Toy(), ToyBatches(), make_settings(time_limit_s=1e-6), tmp_path, save_weights=save_weights)
     assert (report.step, report.reason) == (1, "time limit")

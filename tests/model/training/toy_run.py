@@ -44,12 +44,12 @@ class ToyBatches:
 class Toy(nn.Module):
     """Two layers and dropout: the same step gives the same loss only if generators are seeded by step."""
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: float = 0.1) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.first = nn.Linear(WIDTH, 32)
         self.second = nn.Linear(32, WIDTH)
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(dropout)
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
@@ -95,13 +95,15 @@ def make_settings(**values: object) -> LoopSettings:
 
 MODES: dict[str, dict[str, object]] = {
     "adamw": {},
+    "no dropout": {},
+    "no dropout, twice the batches": {"accumulate": 4},
     "muon": {"optimizer": "muon", "parts": [PartRate(pattern="second.*", factor=0.5)]},
 }
 
 
 def run(out: Path, *, mode: str = "adamw", kill_at: int = -1, resume: bool = True) -> TrainReport:
     return train(
-        Toy(),
+        Toy(0.0 if "no dropout" in mode else 0.1),
         ToyBatches(kill_at=kill_at),
         make_settings(**MODES[mode]),
         out,
