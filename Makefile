@@ -8,8 +8,8 @@ setup:  ## install everything into .venv
 demo:  ## index a rendered clip (or VIDEO=path), search it, write pictures
 	$(BIN)/tubelet demo $(VIDEO)
 
-test:  ## all tests
-	$(BIN)/python -m pytest
+test:  ## all tests, one process a core, each with one thread for arithmetic
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 check:  ## lint, types, layers
 	$(BIN)/ruff check .
