@@ -101,7 +101,7 @@ def read_published(file: Path, media: Path | None = None) -> PublishedData:
         raise InputError(
             f"None of the {len(rows)} samples in {file} can be used; the first: {faults[0].reason}",
             expected="samples in the published format",
-            do="compare with the format in docs/training.md",
+            do="compare with the format in docs/training-describe.md",
         )
     return PublishedData(tuple(samples), tuple(faults))
 
