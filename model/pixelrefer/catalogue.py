@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
 )
 
 from tubelet.errors import ModelError, UnknownNameError
+from tubelet.model.checkpoints.bundled import BUNDLED, find_bundled, is_bundled
 from tubelet.model.pixelrefer.config import PUBLISHED_SHAPES, PixelReferConfig
 from tubelet.model.pixelrefer.cost import RequestCost, measure_cost
 from tubelet.model.pixelrefer.network import make_empty
@@ -67,10 +68,12 @@ class ModelInfo:
 
 
 def find_checkpoint(name_or_folder: str | Path) -> Path:
-    """The folder of a checkpoint: itself, or where a hub name was pulled to. Fetches nothing.
+    """The folder of a checkpoint: one that ships, a folder itself, or where a hub name was pulled to.
 
-    Raises ModelError when there is neither, naming what would work.
+    Fetches nothing. Raises ModelError when there is none of these, naming what would work.
     """
+    if is_bundled(name_or_folder):
+        return find_bundled(str(name_or_folder))
     folder = Path(name_or_folder).expanduser()
     if folder.is_dir():
         return folder
@@ -90,7 +93,7 @@ def find_repository(name: str) -> str:
     if "/" in name:
         return name
     if name not in KNOWN_MODELS:
-        raise UnknownNameError("model", name, [*KNOWN_MODELS, "a folder", "OWNER/NAME on the hub"])
+        raise UnknownNameError("model", name, [*BUNDLED, *KNOWN_MODELS, "a folder", "OWNER/NAME on the hub"])
     return f"{HUB_OWNER}/{name}"
 
 
