@@ -119,11 +119,26 @@ def paint_ground(
             _fill(mask, polygon, origin, scale, 255)
         cv2.copyTo(surface, mask, ground)
     assert ground is not None
-    for polygon, rgb in layout.marks:
-        _fill(ground, polygon, origin, scale, rgb)
+    _draw_marks(ground, layout, origin, scale)
     result = np.zeros((side_px, side_px, 4), np.uint8)
     cv2.mixChannels([ground], [result], [0, 0, 1, 1, 2, 2])
     return result
+
+
+def _draw_marks(picture: Texture, layout: Layout, origin: NDArray[np.float64], scale: float) -> None:
+    """All marks that touch the map, in their order; the arithmetic is done for all corners at once."""
+    if not layout.marks:
+        return
+    counts = [len(polygon) for polygon, _ in layout.marks]
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    corners = np.array([point for polygon, _ in layout.marks for point in polygon])
+    extent = picture.shape[0] / scale
+    low, high = np.minimum.reduceat(corners, starts), np.maximum.reduceat(corners, starts)
+    touching = ((high > origin) & (low < origin + extent)).all(axis=1)
+    fixed = np.clip((corners - origin) * scale * 16, -4e5, 4e5).round().astype(np.int32)
+    for place in np.flatnonzero(touching).tolist():
+        polygon = fixed[starts[place] : starts[place] + counts[place]]
+        cv2.fillPoly(picture, [polygon], layout.marks[place][1], cv2.LINE_AA, 4)
 
 
 def _fill(
