@@ -216,7 +216,28 @@ class IndexStore:
         chosen = None if video_ids is None else set(video_ids)
         for video in self.list_videos():
             if chosen is None or video.video_id in chosen:
-                yield from self._iterate_video(video.video_id)
+                for item, moments, _ in self.iterate_labelled_objects(video.video_id):
+                    yield item, moments
+
+    def iterate_labelled_objects(
+        self, video_id: str
+    ) -> Iterator[tuple[IndexedObject, list[Moment], list[str]]]:
+        """The objects of one video in time order, with their moments and the moments' labels."""
+        own = col("video_id") == lit(video_id)
+        keys = self._read(self._tubelets, own, columns=["object_id", "start_s"])
+        keys.sort(key=lambda key: (key["start_s"], key["object_id"]))
+        for first in range(0, len(keys), READ_BATCH_ROWS):
+            ids = [key["object_id"] for key in keys[first : first + READ_BATCH_ROWS]]
+            some = own & col("object_id").isin(ids)
+            objects = self._read(self._tubelets, some, without=("thumbnail",))
+            of_object: dict[str, list[tuple[Moment, str]]] = {object_id: [] for object_id in ids}
+            for row in self._read(self._moments, some, without=("thumbnail", "text_vector", "object_vector")):
+                of_object[row["object_id"]].append((read_moment(row), row["label"]))
+            by_id = {row["object_id"]: read_object(row) for row in objects}
+            for object_id in ids:
+                if object_id in by_id:  # else the video was replaced meanwhile
+                    told = sorted(of_object[object_id], key=lambda pair: (pair[0].start_s, pair[0].moment_id))
+                    yield by_id[object_id], [moment for moment, _ in told], [label for _, label in told]
 
     def count_rows(self) -> RowCounts:
         """Rows in each table."""
@@ -252,23 +273,6 @@ class IndexStore:
             self._moments.create_index("words", config=config)
         if "text_vector" not in indexed and count_rows(self._moments) >= VECTOR_INDEX_MIN_ROWS:
             self._moments.create_index("text_vector", config=HnswSq(distance_type="cosine"))
-
-    def _iterate_video(self, video_id: str) -> Iterator[tuple[IndexedObject, list[Moment]]]:
-        own = col("video_id") == lit(video_id)
-        keys = self._read(self._tubelets, own, columns=["object_id", "start_s"])
-        keys.sort(key=lambda key: (key["start_s"], key["object_id"]))
-        for first in range(0, len(keys), READ_BATCH_ROWS):
-            ids = [key["object_id"] for key in keys[first : first + READ_BATCH_ROWS]]
-            some = own & col("object_id").isin(ids)
-            objects = self._read(self._tubelets, some, without=("thumbnail",))
-            of_object: dict[str, list[Moment]] = {object_id: [] for object_id in ids}
-            for row in self._read(self._moments, some, without=("thumbnail", "text_vector", "object_vector")):
-                of_object[row["object_id"]].append(read_moment(row))
-            by_id = {row["object_id"]: read_object(row) for row in objects}
-            for object_id in ids:
-                moments = sorted(of_object[object_id], key=lambda moment: (moment.start_s, moment.moment_id))
-                if object_id in by_id:  # else the video was replaced meanwhile
-                    yield by_id[object_id], moments
 
     def _read(
         self,

@@ -67,6 +67,8 @@ class DecoderService:
                 match command["do"]:
                     case "describe":
                         self._reply(self._describe())
+                    case "list times":
+                        self._reply({"times_s": self._index.times_s.tolist()})
                     case "configure":
                         self._configure(command)
                         self._reply({"configured": True})

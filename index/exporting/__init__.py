@@ -1,0 +1,1 @@
+"""Timelines of objects in the file formats of other programs: one function a format, filed in `registry`."""
