@@ -104,11 +104,11 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
     frozen = (PartRate(pattern="network.vision.*", factor=0.0),)
     return SmallRecipe(
         config=make_small_config(),
-        pictures=PoolPlan(4000, _list_specs(1, 2.0, "train"), first_seed=1_000_000 * seed),
-        clips=PoolPlan(1500, _list_specs(10, 2.0, "train"), first_seed=1_000_000 * seed + 500_000),
+        pictures=PoolPlan(3500, _list_specs(1, 2.0, "train"), first_seed=1_000_000 * seed),
+        clips=PoolPlan(800, _list_specs(10, 2.0, "train"), first_seed=1_000_000 * seed + 500_000),
         held_out=PoolPlan(60, _list_specs(10, 2.0, "held-out"), first_seed=1_000_000 * seed),
         warm_up=LoopSettings(
-            steps=2000,
+            steps=1500,
             seed=seed,
             learning_rate=1e-3,
             warmup_steps=40,
@@ -139,14 +139,14 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
             AnswerStage(
                 "2-instruction",
                 LoopSettings(
-                    steps=3000,
+                    steps=1500,
                     seed=seed + 1,
                     learning_rate=2e-3,
                     parts=frozen,
                     warmup_steps=60,
                     betas=(0.9, 0.98),
-                    evaluate_every=300,
-                    save_every=100,
+                    evaluate_every=250,
+                    save_every=50,
                     best_by="score",
                     schedule="constant",
                     average_decay=0.99,
