@@ -208,7 +208,7 @@ def test_relations_name_objects_in_view() -> None:
             assert item.start_s <= item.end_s
             if item.kind == "behind":
                 assert ("in-front-of", item.object, item.subject) in pairs
-    assert {"follows", "behind", "crosses-path-of"} <= set(kinds)
+    assert {"follows", "overtakes", "next-to", "behind", "crosses-path-of"} <= set(kinds)
 
 
 def test_a_long_clip_has_entries_and_exits() -> None:
