@@ -43,7 +43,7 @@ class Recognition:
 
 
 class Recogniser(Protocol):
-    """Recognises many objects in one call. What it says of one does not depend on the others."""
+    """Recognises many objects in one call. The same crops get the same answer, whatever is beside them."""
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ shape, which the network hardly tells apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,13 @@ from tubelet.model.describing.appearance import NUM_DIMENSIONS as NUM_COLOUR_DIM
 from tubelet.model.describing.appearance import mean_appearance
 from tubelet.model.recognising.base import Crop, Recognition
 from tubelet.model.recognising.folding import average_views, choose_category, list_class_words
+from tubelet.model.recognising.imagenet import NUM_CLASSES
 from tubelet.model.recognising.people import score_person
 from tubelet.model.recognising.picturing import make_picture
 
 if TYPE_CHECKING:
     from tubelet.model.recognising.efficientnet import EfficientNetLite0
 
-_BATCH_SIZE = 16
 _NUM_FEATURES = 1280
 _PICTURE_PX = 224
 
@@ -64,24 +65,37 @@ class BundledRecogniser:
         return answers
 
     def _look(self, pictures: Sequence[NDArray[np.float32]]) -> tuple[Array, Array]:
-        """Features (n, 1280) and logarithms of the classes' shares (n, 1000)."""
+        """Features (n, 1280) and logarithms of the classes' shares (n, 1000).
+
+        Each picture is looked at by itself on one thread, several at once. Larger batches are no faster on a
+        CPU, and sums whose order depends on batch or threads would give rows that differ from run to run.
+        """
         import torch
 
         from tubelet.model.recognising.efficientnet import load_network
 
-        features = np.zeros((len(pictures), _NUM_FEATURES))
-        log_shares = np.zeros((len(pictures), 1000))
-        with self._busy, torch.inference_mode():
+        with self._busy:
             if self._network is None:
                 self._network = load_network()
-            for start in range(0, len(pictures), _BATCH_SIZE):
-                batch = np.stack(pictures[start : start + _BATCH_SIZE])
-                x_BCHW = (torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous() - 127) / 128
-                pooled = self._network.extract_features(x_BCHW)
-                part = slice(start, start + len(batch))
-                features[part] = pooled.numpy()
-                log_shares[part] = torch.log_softmax(self._network.classify(pooled), dim=1).numpy()
-        return features, log_shares
+            num_threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            try:
+                with ThreadPoolExecutor(num_threads) as pool:
+                    looks = list(pool.map(self._look_once, pictures))
+            finally:
+                torch.set_num_threads(num_threads)
+        features = np.array([own for own, _ in looks]).reshape(-1, _NUM_FEATURES)
+        return features, np.array([shares for _, shares in looks]).reshape(-1, NUM_CLASSES)
+
+    def _look_once(self, picture: NDArray[np.float32]) -> tuple[Array, Array]:
+        import torch
+
+        assert self._network is not None
+        with torch.inference_mode():
+            x_BCHW = (torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous() - 127) / 128
+            features_BC = self._network.extract_features(x_BCHW)
+            log_shares_BK = torch.log_softmax(self._network.classify(features_BC), dim=1)
+        return features_BC[0].double().numpy(), log_shares_BK[0].double().numpy()
 
 
 def _answer(crops: Sequence[Crop], features: Array, log_shares: Array) -> Recognition:

@@ -46,7 +46,7 @@ def score_person(crop: Crop) -> float | None:
         source_px = scale * box.height / (_PERSON_SHARE * _WINDOW[1])  # source pixels a window pixel
         picture = cut_window(crop.image, box.centre, (around[0] * source_px, around[1] * source_px), around)
         windows = np.asarray(detector.compute(picture, (_STEP_PX, _STEP_PX))).reshape(-1, len(weights))
-        best = max(best, float((windows @ weights).max()) + offset)
+        best = max(best, float((windows * weights).sum(axis=1).max()) + offset)
     return float(best)
 
 

@@ -8,6 +8,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from tests.model.recognising.crop_factory import draw_crop
 from tubelet.model.frame import Image
@@ -48,8 +49,20 @@ def test_what_is_said_of_one_does_not_depend_on_the_others() -> None:
     red, blue = draw_crop(), draw_crop(colour=(30, 30, 200))
     [alone] = RECOGNISER.recognise([[red, red]])
     _, beside, _ = RECOGNISER.recognise([[blue], [red, red], [blue, blue, red]])
-    assert beside.category == alone.category
-    assert beside.vector == pytest.approx(alone.vector, abs=1e-4)
+    assert beside == alone
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_answers_do_not_depend_on_the_number_of_threads(num_threads: int) -> None:
+    before = torch.get_num_threads()
+    objects = [[draw_crop(), draw_crop(colour=(20, 200, 40))], [draw_crop(box=Box(60, 5, 90, 110))]]
+    expected = RECOGNISER.recognise(objects)
+    torch.set_num_threads(num_threads)
+    try:
+        assert RECOGNISER.recognise(objects) == expected
+        assert torch.get_num_threads() == num_threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_colours_count_in_the_vector() -> None:
