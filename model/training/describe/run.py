@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -33,7 +33,13 @@ from tubelet.model.pixelrefer.prompts import (
 from tubelet.model.pixelrefer.weights import load_network, save_checkpoint
 from tubelet.model.training.describe.answering import AnswerModel
 from tubelet.model.training.describe.batches import MomentBatches
-from tubelet.model.training.describe.evaluation import choose_moments, generate_captions, judge_captions
+from tubelet.model.training.describe.card import write_card
+from tubelet.model.training.describe.evaluation import (
+    JudgedMoment,
+    choose_moments,
+    generate_captions,
+    judge_captions,
+)
 from tubelet.model.training.describe.features import DecodeView, make_features
 from tubelet.model.training.describe.pool import KeepViews, Pool, RenderClip, make_pool
 from tubelet.model.training.describe.recipe import POSITION_SCALE, AnswerStage, SmallRecipe
@@ -100,7 +106,18 @@ def train_small(recipe: SmallRecipe, out: Path, work: Path, sources: Sources) ->
         if reports[stage.name].reason == "signal":
             return reports
         network = load_network(work / stage.name / "best", device="cpu", dtype=torch.float32)
+    judged = _choose_judged(recipe, work)
+    figures = _judge(network, tokenizer, judged)
     save_checkpoint(out, network.half(), tokenizer)
+    card = write_card(
+        recipe,
+        network.config,
+        reports,
+        figures,
+        num_parameters=sum(weight.numel() for weight in network.parameters()),
+        num_judged=len(judged),
+    )
+    (out / "README.md").write_text(card, encoding="utf-8")
     return reports
 
 
@@ -165,16 +182,11 @@ def run_answers(
         batch_size=stage.batch_size,
         seed=stage.loop.seed,
     )
-    judged = choose_moments(
-        work / "held-out", recipe.held_out.num_shards, work / "features-held-out", NUM_JUDGED
-    )
+    judged = _choose_judged(recipe, work)
 
     def evaluate(trained: nn.Module) -> Mapping[str, float]:
         assert isinstance(trained, AnswerModel)
-        captions = generate_captions(trained.network, tokenizer, [moment.region for moment in judged])
-        for caption, moment in list(zip(captions, judged, strict=True))[::16]:
-            logger.info("%s | %s", caption, moment.facts)
-        return judge_captions(captions, [moment.facts for moment in judged])
+        return _judge(trained.network, tokenizer, judged)
 
     report = train(
         AnswerModel(network.requires_grad_(True), tokenizer),
@@ -235,6 +247,22 @@ def draw_facts(generator: np.random.Generator) -> MomentFacts:
         pick(generator, RELATIONS), "subject" if generator.random() < 0.5 else "object", draw_thing()
     )
     return MomentFacts(draw_thing(), actions, turn, (relation,) if generator.random() < 0.3 else ())
+
+
+def _choose_judged(recipe: SmallRecipe, work: Path) -> list[JudgedMoment]:
+    return choose_moments(
+        work / "held-out", recipe.held_out.num_shards, work / "features-held-out", NUM_JUDGED
+    )
+
+
+def _judge(
+    network: PixelRefer, tokenizer: PromptTokenizer, judged: Sequence[JudgedMoment]
+) -> dict[str, float]:
+    captions = generate_captions(network, tokenizer, [moment.region for moment in judged])
+    for caption, moment in list(zip(captions, judged, strict=True))[::16]:
+        thing = moment.facts.thing
+        logger.info("%s | %s %s %s", caption, thing.colours, thing.category, moment.facts.actions)
+    return judge_captions(captions, [moment.facts for moment in judged])
 
 
 def _write_report(folder: Path, report: TrainReport) -> None:

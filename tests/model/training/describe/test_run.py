@@ -62,6 +62,9 @@ def test_the_checkpoint_is_the_products(trained: Path) -> None:
     captioner = PixelReferCaptioner.load(trained / "out", max_new_tokens=8)
     assert captioner.describe([RegionRequest((region,))])[0].token_ids
     assert load_describer(trained / "out").object_dimensions == CONFIG.width
+    card = (trained / "out" / "README.md").read_text()
+    assert "--recipe small --seed 1" in card
+    assert "| 2-instruction | 12 |" in card
 
 
 def test_a_stage_resumes_to_the_same_weights(trained: Path, tmp_path: Path) -> None:
