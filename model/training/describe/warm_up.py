@@ -173,6 +173,7 @@ def whiten_patches(network: PixelRefer, batches: CropBatches) -> None:
     order = np.argsort(-variance_X)[:width]
     rows_CX = axes_XX[:, order].T / np.sqrt(variance_X[order, None] + WHITENING_FLOOR)
     embedding.weight.copy_(torch.from_numpy(rows_CX).view_as(embedding.weight))
+    assert embedding.bias is not None, "the encoder's patch embedding has a bias"
     embedding.bias.copy_(torch.from_numpy(-rows_CX @ centre_X))
 
 

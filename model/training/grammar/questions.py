@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,7 @@ from tubelet.model.training.grammar.captions import (
 )
 from tubelet.model.training.grammar.facts import MomentFacts, RelationFacts, ThingFacts
 from tubelet.model.training.grammar.words import COLOUR_WORDS, NOUNS, Wording, pick
-from tubelet.model.training.world.spec import CATEGORIES, COLOURS, Action, Split
+from tubelet.model.training.world.spec import CATEGORIES, COLOURS, Action, Category, Split
 from tubelet.records import Turn
 
 Topic = Literal["colour", "category", "phrase", "turn", "stop", "action", "yes-no", "choice", "relation"]
@@ -93,7 +93,7 @@ _BETWEEN_ANSWERS = {
 }
 """By the first region's role in the relation: subject, object."""
 
-CONFUSED = {
+CONFUSED: Mapping[Category, tuple[Category, ...]] = {
     "car": ("suv", "van", "pickup"),
     "suv": ("car", "van", "pickup"),
     "van": ("suv", "bus", "truck"),
@@ -209,8 +209,8 @@ def ask_relation(relation: RelationFacts, generator: np.random.Generator, split:
     return Question("relation", _BETWEEN.choose(generator, split), answer)
 
 
-def _choose_wrong(thing: ThingFacts, generator: np.random.Generator) -> Literal[CATEGORIES]:  # type: ignore[valid-type]
-    alike: Sequence[str] = CONFUSED.get(thing.category, ())
+def _choose_wrong(thing: ThingFacts, generator: np.random.Generator) -> Category:
+    alike = CONFUSED.get(thing.category, ())
     if alike and generator.random() < 0.5:
         return pick(generator, alike)
     return pick(generator, [category for category in CATEGORIES if category != thing.category])
