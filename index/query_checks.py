@@ -92,7 +92,7 @@ def check_filter(limits: SearchFilter) -> None:
             if value not in VALUES[kind]:
                 raise _refuse(f"{name} holds {value!r}", f"one of: {', '.join(VALUES[kind])}")
     _check_order("start_s", limits.start_s, "end_s", limits.end_s)
-    _check_order("min_speed", limits.min_speed, "max_speed", limits.max_speed)
+    _check_order("min_speed", limits.min_speed, "max_speed", limits.max_speed, may_equal=True)
     if limits.min_track_score is not None and not limits.min_track_score <= 1:
         raise _refuse(f"min_track_score is {limits.min_track_score}", "0 to 1")
 
@@ -138,9 +138,12 @@ def _check_region(region: Region) -> None:
         )
 
 
-def _check_order(low_name: str, low: float | None, high_name: str, high: float | None) -> None:
-    if high is not None and not high > (low or 0.0) and not (high == low and "speed" in low_name):
-        raise _refuse(f"{low_name} is {low or 0.0:g} and {high_name} is {high:g}", "the smaller one first")
+def _check_order(
+    low_name: str, low: float | None, high_name: str, high: float | None, *, may_equal: bool = False
+) -> None:
+    least = low or 0.0
+    if high is not None and not (high > least or (may_equal and high == least)):
+        raise _refuse(f"{low_name} is {least:g} and {high_name} is {high:g}", "the smaller one first")
 
 
 def _check_size(name: str, values: tuple[Any, ...], most: int, *, least: int = 0) -> None:

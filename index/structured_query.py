@@ -71,8 +71,6 @@ INVERSE: Mapping[RelationKind, RelationKind] = {
     "overtaken-by": "overtakes",
     "crosses": "crosses",
     "touches": "touches",
-    "towards": "towards",
-    "away-from": "away-from",
     "left-of": "right-of",
     "right-of": "left-of",
     "above": "below",
@@ -80,7 +78,7 @@ INVERSE: Mapping[RelationKind, RelationKind] = {
     "after": "before",
     "before": "after",
 }
-"""The same relation, said from the other object's side."""
+"""The same relation, said from the other object's side; none for what only one of the two does."""
 
 MOTION_KINDS: tuple[Kind, ...] = ("turn", "heading", "pace", "change", "range", "entry", "exit")
 PLACE_KINDS: tuple[Kind, ...] = ("place_x", "place_y")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tubelet.index.searching.scoring import match_colours
+from tubelet.index.searching.judging import match_colours
+from tubelet.index.searching.relating import Related
 from tubelet.index.structured_query import Condition, Query
 from tubelet.index.words import tokenize
 
@@ -17,21 +19,64 @@ MATCH, MISMATCH = 0.5, 0.25
 _TURNS = {"left": "turns left", "right": "turns right", "u": "makes a U-turn", "none": "goes straight"}
 
 
-def explain_hit(
-    query: Query, row: Mapping[str, Any], judged: Mapping[Condition, float], cosine: float | None
-) -> tuple[str, ...]:
-    """The time, one phrase a condition, then the words that were found, then how alike the texts are.
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How well a row meets a condition; NaN: nobody can say."""
 
-    `judged` says how well each condition is met (NaN: unknown).
-    """
-    reasons = ["in the time that was asked"] if query.time else []
-    reasons += [_explain(condition, row, value) for condition, value in judged.items()]
+    condition: Condition
+    value: float
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """What was found about a hit: on its moment, on each step's (empty where no moment fits), around it."""
+
+    common: tuple[Judged, ...]
+    steps: tuple[tuple[Judged, ...], ...] = ()
+    related: tuple[Related, ...] = ()
+    count: float | None = None
+    cosine: float | None = None
+    look: float | None = None
+
+
+def explain_hit(query: Query, row: Mapping[str, Any], reasons: Reasons) -> tuple[str, ...]:
+    """Time and place, one phrase a condition, step, relation and count, then words and likeness."""
+    told = ["in the time that was asked"] if query.time else []
+    if query.region:
+        told.append("in the region that was asked")
+    told += [_explain(each) for each in reasons.common]
+    told += [_explain_step(number, step) for number, step in enumerate(reasons.steps, 1)]
+    told += [_explain_relation(each) for each in reasons.related]
+    if reasons.count is not None:
+        told.append("as many as asked" if reasons.count >= 1 else "another number than asked")
     found = [word for word in dict.fromkeys(_list_query_words(query.text)) if f" {word[1]} " in row["words"]]
     if found:
-        reasons.append("words: " + ", ".join(word for word, _ in found))
-    if cosine is not None and query.text:
-        reasons.append(f"text similarity {cosine:.2f}")
-    return tuple(reasons)
+        told.append("words: " + ", ".join(word for word, _ in found))
+    if reasons.cosine is not None and (query.text or query.text_vector):
+        told.append(f"text similarity {reasons.cosine:.2f}")
+    if reasons.look is not None:
+        told.append(f"looks alike {reasons.look:.2f}")
+    return tuple(told)
+
+
+def _explain_step(number: int, step: tuple[Judged, ...]) -> str:
+    if not step:
+        return f"step {number}: not seen"
+    at_s = step[0].row["start_s"]
+    return f"step {number} at {at_s:.1f} s: {', '.join(_explain(each) for each in step)}"
+
+
+def _explain_relation(related: Related) -> str:
+    relation = related.relation
+    told = relation.phrase or relation.kind
+    if np.isnan(related.value):
+        return f"{told}: unknown"
+    met = "yes" if related.value >= MATCH else "partly" if related.value >= MISMATCH else "no"
+    if relation.negated:
+        return f"not {told}: {met}"
+    label = f" {related.label}" if related.label else ""
+    return f"{told}: {met}" + (f" ({relation.kind}{label} {related.object_id})" if related.object_id else "")
 
 
 def _list_query_words(text: str) -> list[tuple[str, str]]:
@@ -44,8 +89,11 @@ def _list_query_words(text: str) -> list[tuple[str, str]]:
     return words
 
 
-def _explain(condition: Condition, row: Mapping[str, Any], value: float) -> str:
-    seen = _tell(condition, row)
+def _explain(judged: Judged) -> str:
+    condition, value = judged.condition, judged.value
+    seen = _tell(condition, judged.row)
+    if condition.kind == "change" and value > MATCH and not condition.negated:
+        return " or ".join(condition.values)
     if np.isnan(value):
         return f"{_NAMES[condition.kind]} unknown"
     if value >= MATCH:

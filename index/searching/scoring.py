@@ -1,252 +1,78 @@
-"""How well moments fit a parsed query, 0..1. The formula and its constants are explained in docs/search.md.
+"""The score of a moment, 0..1. The formula and its constants are explained in docs/search.md.
 
-    score = S * (0.8 + 0.2 * T)        S, T in 0..1; without conditions, score = T
+    score = S * (0.8 + 0.2 * T) * (0.3 + 0.7 * A)      S, T, A in 0..1
 
-S is the product of one factor a condition, from the condition's floor (mismatch) to 1 (match). Every floor
-is below 0.8, so no likeness of the text makes up for a mismatch.
+S is the product of one factor for each condition, step, relation and count, from its floor (mismatch) to 1
+(match); T is how alike the texts are, A how alike the objects look, each only where it is asked. Every floor
+is below 0.8, so no likeness of the text makes up for a mismatch. Where nothing measured is asked, the score
+is A * (0.8 + 0.2 * T), or T where no look is asked either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from tubelet.index.parsing.lexicon import CLOSE_COLOURS, COLOURS, list_wider
-from tubelet.index.structured_query import Condition, Kind, Query
-
-Values = NDArray[np.float64]
-
-FLOORS: Mapping[Kind, float] = {
-    "colour": 0.3,
-    "category": 0.3,
-    "turn": 0.3,
-    "heading": 0.3,
-    "pace": 0.4,
-    "change": 0.4,
-    "range": 0.4,
-    "entry": 0.4,
-    "exit": 0.4,
-    "place_x": 0.5,
-    "place_y": 0.5,
-    "size": 0.7,
-    "word": 0.5,
-}
-"""What a condition that is not met leaves of the score."""
+from tubelet.index.searching.judging import Values, multiply_factors, to_numpy
+from tubelet.index.structured_query import Query
 
 TEXT_WEIGHT = 0.2
-"""How much of the score the text decides where there are conditions."""
+"""How much of the score the text decides where something measured is asked."""
 
-UNKNOWN = 0.7
-"""How well a condition is met that nobody can judge, such as the category of an object without one."""
+LOOK_FLOOR = 0.3
+"""What an object that looks quite different leaves of the score."""
 
-CLOSE_COLOUR, SIBLING_CATEGORY, COUSIN_CATEGORY = 0.4, 0.5, 0.25
-SECOND_COLOUR_FULL_SHARE = 0.3
 LOW_COSINE, HIGH_COSINE = 0.1, 0.9
+"""Cosines between a sentence and a caption that count as 0 and as 1."""
 
-HEADING_ANGLES = {
-    "right": 0.0,
-    "up-right": 45.0,
-    "up": 90.0,
-    "up-left": 135.0,
-    "left": 180.0,
-    "down-left": 225.0,
-    "down": 270.0,
-    "down-right": 315.0,
-}
-
-SIZES = ("tiny", "small", "medium", "large")
-
-SCORED_COLUMNS = (
-    *("words", "label", "colours", "colour_shares", "size", "heading_deg", "speed", "turn", "stopped"),
-    *("approaching", "leaving", "entry_side", "exit_side", "box_mean", "frame_width", "frame_height"),
-)
-"""What scoring reads of the table of moments."""
+LOW_LOOK, HIGH_LOOK = 0.4, 0.9
+"""Cosines between two objects' vectors that count as 0 and as 1."""
 
 
-def score_moments(query: Query, moments: pa.Table, cosines: Values | None) -> Values:
-    """The score of each row. `cosines` are to the query's vector; None where there is no vector."""
-    structure = np.ones(len(moments))
-    conditions = list(query.list_conditions())
-    for condition in conditions:
-        structure *= measure_factor(condition, judge(condition, moments))
-    text = _score_text(query, moments, cosines)
-    if not conditions:
-        return text
-    scores: Values = structure * (1 - TEXT_WEIGHT + TEXT_WEIGHT * text)
-    return scores
+@dataclass(frozen=True, slots=True)
+class RowScores:
+    """Of each moment: what is asked of every moment (`common`), of each step (`steps`, one row a step), how
+    alike texts and looks are (`likeness`), and the three put together (`total`, without the steps)."""
+
+    common: Values
+    steps: tuple[Values, ...]
+    likeness: Values
+    total: Values
 
 
-def judge(condition: Condition, moments: pa.Table) -> Values:
-    """How well each row meets a condition: 0..1, NaN where that is unknown."""
-    values = np.maximum.reduce([_JUDGES[condition.kind](value, moments) for value in condition.values])
-    met: Values = 1 - values if condition.negated else values
-    return met
+def score_rows(
+    query: Query, moments: pa.Table, cosines: Values | None = None, looks: Values | None = None
+) -> RowScores:
+    """Score each row by itself. `cosines` are to the text's vector and `looks` to the object's, if given."""
+    common = multiply_factors(query.conditions, moments)
+    steps = tuple(multiply_factors(step.conditions, moments) for step in query.steps)
+    text = score_text(query, moments, cosines)
+    look = None if looks is None else np.clip((looks - LOW_LOOK) / (HIGH_LOOK - LOW_LOOK), 0.0, 1.0)
+    measured = bool(query.conditions or query.steps or query.relations or query.count)
+    if look is not None:
+        shown = LOOK_FLOOR + (1 - LOOK_FLOOR) * look if measured else look
+        likeness = shown if text is None else shown * (1 - TEXT_WEIGHT + TEXT_WEIGHT * text)
+    elif text is None:
+        likeness = np.ones(len(moments))
+    else:
+        likeness = 1 - TEXT_WEIGHT + TEXT_WEIGHT * text if measured else text
+    return RowScores(common, steps, likeness, common * likeness)
 
 
-def measure_factor(condition: Condition, values: Values) -> Values:
-    """What a condition multiplies the score by."""
-    floor = FLOORS[condition.kind]
-    factor: Values = floor + (1 - floor) * np.where(np.isnan(values), UNKNOWN, values)
-    return factor
-
-
-def match_colours(names: Iterable[str]) -> frozenset[str]:
-    """Every colour word that stands for one of these measured names, themselves included."""
-    wanted = frozenset(names)
-    return wanted | {word for word, means in COLOURS.items() if wanted & set(means)}
-
-
-def match_category(asked: str, label: str) -> float:
-    """1 for the same or one within the other, less for relatives, 0 for others."""
-    if asked == label or asked in list_wider(label) or label in list_wider(asked):
-        return 1.0
-    shared = [wider for wider in list_wider(asked) if wider in list_wider(label)]
-    if not shared:
-        return 0.0
-    return SIBLING_CATEGORY if list_wider(shared[0]) else COUSIN_CATEGORY
-
-
-def _score_text(query: Query, moments: pa.Table, cosines: Values | None) -> Values:
-    """How alike the texts are, 0..1; 1 where there is nothing to compare."""
+def score_text(query: Query, moments: pa.Table, cosines: Values | None) -> Values | None:
+    """How alike the texts are, 0..1; None where there is nothing to compare."""
     parts = []
-    if cosines is not None and query.text:
+    if cosines is not None and (query.text or query.text_vector):
         parts.append(np.clip((cosines - LOW_COSINE) / (HIGH_COSINE - LOW_COSINE), 0.0, 1.0))
     if query.words:
         found = np.zeros(len(moments))
         for word in query.words:
-            found += _to_numpy(pc.match_substring(moments["words"], f" {word} "))
+            found += to_numpy(pc.match_substring(moments["words"], f" {word} "))
         parts.append(found / len(query.words))
-    return np.mean(parts, axis=0) if parts else np.ones(len(moments))
-
-
-def _judge_colour(value: str, moments: pa.Table) -> Values:
-    lists = moments["colours"].combine_chunks()
-    lengths = _to_numpy(lists.value_lengths()).astype(np.int64)
-    names = lists.flatten().to_numpy(zero_copy_only=False)
-    shares = _to_numpy(moments["colour_shares"].combine_chunks().flatten())
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    is_first = np.diff(rows, prepend=-1) > 0
-    full = match_colours([value])
-    close = match_colours(name for pair in CLOSE_COLOURS if value in pair for name in pair) - full
-    likeness = np.array([1.0 if name in full else CLOSE_COLOUR if name in close else 0.0 for name in names])
-    weight = np.where(is_first, 1.0, np.minimum(1.0, shares / SECOND_COLOUR_FULL_SHARE))
-    values = np.where(lengths > 0, 0.0, np.nan)
-    np.maximum.at(values, rows, likeness * weight)
-    return values
-
-
-def _judge_category(value: str, moments: pa.Table) -> Values:
-    return _judge_names("label", lambda label: match_category(value, label) if label else np.nan)(moments)
-
-
-def _judge_size(value: str, moments: pa.Table) -> Values:
-    wanted = SIZES.index(value)
-    return _judge_names("size", lambda size: max(0.0, 1 - abs(SIZES.index(size) - wanted) / 2))(moments)
-
-
-def _judge_turn(value: str, moments: pa.Table) -> Values:
-    same = _judge_names("turn", lambda turn: float(turn == value))(moments)
-    if value == "none":  # straight on: something that stands does not go straight
-        same = same * (1 - _to_numpy(moments["stopped"]))
-    return same
-
-
-def _judge_heading(value: str, moments: pa.Table) -> Values:
-    difference = np.abs(_to_numpy(moments["heading_deg"]) - HEADING_ANGLES[value]) % 360
-    difference = np.minimum(difference, 360 - difference)
-    values: Values = np.clip((90 - difference) / 60, 0.0, 1.0)
-    return np.where(_to_numpy(moments["stopped"]) > 0, 0.0, values)
-
-
-def _judge_pace(value: str, moments: pa.Table) -> Values:
-    stopped, speed = _to_numpy(moments["stopped"]), _to_numpy(moments["speed"])
-    values = {
-        "stopped": stopped,
-        "moving": 1 - stopped,
-        "fast": np.clip((speed - 1.0) / 1.5, 0.0, 1.0),
-        "slow": np.clip(1.35 - speed, 0.0, 1.0) * (1 - stopped),
-    }
-    return values[value]
-
-
-def _judge_change(value: str, moments: pa.Table) -> Values:
-    stopped = _to_numpy(moments["stopped"])
-    return stopped if value == "stops" else 1 - stopped
-
-
-def _judge_word(value: str, moments: pa.Table) -> Values:
-    return _to_numpy(pc.match_substring(moments["words"], f" {value} "))
-
-
-def _judge_range(value: str, moments: pa.Table) -> Values:
-    return _to_numpy(moments[value])
-
-
-def _judge_entry(value: str, moments: pa.Table) -> Values:
-    return _judge_names("entry_side", lambda side: float(side == value))(moments)
-
-
-def _judge_exit(value: str, moments: pa.Table) -> Values:
-    return _judge_names("exit_side", lambda side: float(side == value))(moments)
-
-
-def _judge_place_x(value: str, moments: pa.Table) -> Values:
-    return _judge_third(value, moments, ("x0", "x1"), "frame_width", ("left", "centre", "right"))
-
-
-def _judge_place_y(value: str, moments: pa.Table) -> Values:
-    return _judge_third(value, moments, ("y0", "y1"), "frame_height", ("top", "middle", "bottom"))
-
-
-def _judge_third(
-    value: str, moments: pa.Table, sides: tuple[str, str], extent: str, names: tuple[str, str, str]
-) -> Values:
-    """1 in the third of the frame that is meant, falling to 0 over half a third beside it."""
-    box = moments["box_mean"].combine_chunks()
-    low, high = (_to_numpy(box.field(side)) for side in sides)
-    position = (low + high) / 2 / _to_numpy(moments[extent])
-    distance = (
-        np.abs(position - 0.5) if value == names[1] else position if value == names[0] else 1 - position
-    )
-    edge = 1 / 6 if value == names[1] else 1 / 3
-    values: Values = np.clip(1 - (distance - edge) * 6, 0.0, 1.0)
-    return values
-
-
-def _judge_names(column: str, read: Callable[[Any], float]) -> Callable[[pa.Table], Values]:
-    """Judge a column of few different values by judging each value once."""
-
-    def judge_all(moments: pa.Table) -> Values:
-        encoded = pc.dictionary_encode(moments[column].combine_chunks(), null_encoding="encode")
-        each = np.array([read(name) for name in encoded.dictionary.to_pylist()], dtype=np.float64)
-        return each[_to_numpy(encoded.indices).astype(np.int64)]
-
-    return judge_all
-
-
-def _to_numpy(column: Any) -> Values:
-    """A column as floats, nulls as NaN."""
-    values: Values = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
-    return values
-
-
-_JUDGES: Mapping[Kind, Callable[[str, pa.Table], Values]] = {
-    "colour": _judge_colour,
-    "category": _judge_category,
-    "size": _judge_size,
-    "turn": _judge_turn,
-    "heading": _judge_heading,
-    "pace": _judge_pace,
-    "change": _judge_change,
-    "range": _judge_range,
-    "entry": _judge_entry,
-    "exit": _judge_exit,
-    "place_x": _judge_place_x,
-    "place_y": _judge_place_y,
-    "word": _judge_word,
-}
+    if not parts:
+        return None
+    text: Values = np.mean(parts, axis=0)
+    return text

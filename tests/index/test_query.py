@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from datetime import date, datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ from tubelet.index.parsing.lexicon import (
 from tubelet.index.query import choose_label, parse_query
 from tubelet.index.query_checks import check_query, read_query
 from tubelet.index.searching.scoring import FLOORS
-from tubelet.index.structured_query import INVERSE, VALUES, Condition, Count
+from tubelet.index.structured_query import INVERSE, VALUES, Condition, Count, RelationKind
 from tubelet.model.describing.colour import COLOUR_NAMES
 
 TRAFFIC = Path(__file__).resolve().parents[3] / "shared" / "queries" / "traffic.json"
@@ -425,8 +426,9 @@ def test_every_table_of_the_lexicon_leads_to_known_names() -> None:
 
 
 def test_words_of_relation_lead_to_known_kinds() -> None:
-    assert {*RELATIONS.values(), *BACKWARD_RELATIONS.values()} - {""} <= set(INVERSE)
-    assert set(INVERSE) >= MOVING_RELATIONS
+    assert {*RELATIONS.values(), *BACKWARD_RELATIONS.values()} - {""} == set(get_args(RelationKind))
+    assert set(get_args(RelationKind)) >= MOVING_RELATIONS
+    assert set(BACKWARD_RELATIONS.values()) <= set(INVERSE)
     assert all(INVERSE[INVERSE[kind]] == kind for kind in INVERSE)
 
 

@@ -17,9 +17,11 @@ from tests.index.factories import (
     make_path,
     make_video,
 )
-from tubelet.index.query import Condition, parse_query
+from tubelet.index.query import parse_query
 from tubelet.index.schema import make_moment_row, make_moments_schema
-from tubelet.index.searching.scoring import FLOORS, TEXT_WEIGHT, UNKNOWN, judge, match_category, score_moments
+from tubelet.index.searching.judging import FLOORS, UNKNOWN, judge, match_category
+from tubelet.index.searching.scoring import TEXT_WEIGHT, score_rows
+from tubelet.index.structured_query import Condition
 from tubelet.records import Moment
 
 
@@ -133,7 +135,7 @@ def test_places_are_thirds_with_soft_edges(centre: float, left: float, middle: f
 def test_the_formula_is_the_documented_one() -> None:
     moment = make_moment(attributes=make_attributes("teal"), motion=make_motion(turn="left"))
     query = parse_query("red car turning left")
-    (score,) = score_moments(query, make_table(moment), np.array([0.5]))
+    (score,) = score_rows(query, make_table(moment), np.array([0.5])).total
     structure = FLOORS["colour"] * (FLOORS["category"] + (1 - FLOORS["category"]) * UNKNOWN) * 1.0
     assert score == pytest.approx(structure * (1 - TEXT_WEIGHT + TEXT_WEIGHT * 0.5))
 

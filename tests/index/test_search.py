@@ -23,9 +23,10 @@ from tests.index.factories import (
 )
 from tubelet.errors import QueryError
 from tubelet.index.query import parse_query
+from tubelet.index.search import search_moments
 from tubelet.index.searching.scoring import TEXT_WEIGHT
-from tubelet.index.search import SearchFilter, search_moments
 from tubelet.index.store import IndexStore
+from tubelet.index.structured_query import SearchFilter
 from tubelet.model.embedding import MiniLmEmbedder
 from tubelet.records import Hit, Moment
 

@@ -1,0 +1,247 @@
+"""Which moments are scored: all that pass the filters, or the best of several lists where those are many.
+
+Vector and full-text search run separately and each is given the filters itself, because LanceDB's hybrid
+search has applied filters wrongly in some versions. The lists only name rows; those are read once, their
+cosines are computed from the whole vectors, and one formula scores them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tubelet.index.searching.filters import join_all, make_name_filter
+from tubelet.index.searching.judging import SCORED_COLUMNS, Values, to_numpy
+from tubelet.index.searching.requirements import make_requirement
+from tubelet.index.searching.scoring import score_rows
+from tubelet.index.searching.view import View
+from tubelet.index.structured_query import Condition, Query
+from tubelet.index.words import tokenize
+
+EXACT_MAX_ROWS = 50_000
+"""Up to so many moments pass the filters, all of them are scored."""
+
+MIN_CANDIDATES = 1_000
+CANDIDATES_A_HIT = 20
+REFINE_FACTOR = 3
+MAX_TEXT_TOKENS = 64
+
+MAX_OTHER_ROWS, MAX_OTHER_VIDEOS = 20_000, 2_000
+"""A list of their own is given to videos that hold the other object of a relation, up to so many."""
+
+KEY_COLUMNS = ("moment_id", "object_id", "video_id", "start_s", "end_s")
+ROW_ID, DISTANCE = "_rowid", "_distance"
+
+Vector = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What candidates are looked for by: the query, its vectors, its filters as SQL, and columns to read.
+
+    `keeps` is a filter that SQL cannot say: which rows of a table it lets through.
+    """
+
+    query: Query
+    text_vector: Vector | None = None
+    look_vector: Vector | None = None
+    where: str | None = None
+    columns: tuple[str, ...] = (*KEY_COLUMNS, *SCORED_COLUMNS)
+    keeps: Callable[[pa.Table], NDArray[np.bool_]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Moments to score. `is_all`: every moment that passes the filters is among them.
+
+    `cosines` are to the text's vector and `looks` to the object's; NaN where a moment has no vector, None
+    where the query has none. `num_rows` pass the filters.
+    """
+
+    moments: pa.Table
+    num_rows: int
+    is_all: bool
+    cosines: Values | None = None
+    looks: Values | None = None
+
+    def take(self, rows: Rows) -> Candidates:
+        """Some of the moments."""
+        return Candidates(
+            self.moments.take(rows),
+            self.num_rows,
+            self.is_all,
+            None if self.cosines is None else self.cosines[rows],
+            None if self.looks is None else self.looks[rows],
+        )
+
+
+def find_candidates(view: View, ask: Ask, num_wanted: int, exact_max_rows: int) -> Candidates:
+    """All moments that pass the filters; where they are many, the best `num_wanted` of each list.
+
+    Where order is asked, all moments of their objects are there.
+    """
+    num_rows = view.count(ask.where)
+    if num_rows <= exact_max_rows:
+        return _keep(view, ask, _read_all(view, ask, num_rows))
+    if ask.text_vector is None and ask.look_vector is None:
+        rows = _scan(view, ask, num_wanted)
+    else:
+        rows = _list_rows(view, ask, num_wanted)
+    found = view.take(rows, _name_columns(view, ask))
+    if ask.query.steps and len(found):
+        objects = found["object_id"].unique().to_pylist()
+        own = join_all([ask.where, make_name_filter("object_id", objects)])
+        found = view.read(own, _name_columns(view, ask))
+    return _keep(view, ask, _measure(ask, found, num_rows))
+
+
+def _list_rows(view: View, ask: Ask, num_wanted: int) -> list[int]:
+    """Row ids from every list, the first list's first."""
+    lists = [
+        view.list_nearest(column, vector, ask.where, num_wanted, refine_factor=REFINE_FACTOR)
+        for column, vector in (("text_vector", ask.text_vector), ("object_vector", ask.look_vector))
+        if vector is not None
+    ]
+    column, vector = (
+        ("object_vector", ask.look_vector) if ask.text_vector is None else ("text_vector", ask.text_vector)
+    )
+    assert vector is not None, "lists are by a vector"
+    for conditions in _list_wishes(ask.query):
+        required = join_all(make_requirement(condition) for condition in conditions)
+        if required is not None:
+            narrowed = join_all([ask.where, required])
+            lists.append(view.list_nearest(column, vector, narrowed, num_wanted, refine_factor=REFINE_FACTOR))
+    for videos in _list_videos_of_others(view, ask.query):
+        wished = [make_requirement(condition) for condition in ask.query.conditions]
+        narrowed = join_all([ask.where, *wished, make_name_filter("video_id", videos)])
+        lists.append(view.list_nearest(column, vector, narrowed, num_wanted, refine_factor=REFINE_FACTOR))
+    if tokens := list(dict.fromkeys(tokenize(ask.query.text)))[:MAX_TEXT_TOKENS]:
+        lists.append(view.list_by_words(tokens, ask.where, num_wanted))
+    return list(dict.fromkeys(row for listed in lists for row in listed))
+
+
+def _list_wishes(query: Query) -> Iterable[Sequence[Condition]]:
+    """Conditions that one moment may meet together."""
+    if not query.steps:
+        yield query.conditions
+    for step in query.steps:
+        yield (*query.conditions, *step.conditions)
+
+
+def _list_videos_of_others(view: View, query: Query) -> Iterable[Sequence[str]]:
+    """For each relation, the videos that hold such another object, where those are few."""
+    for relation in query.relations:
+        required = join_all(make_requirement(condition) for condition in relation.conditions)
+        if required is None or relation.negated:
+            continue
+        rows = view.read(required, ["video_id"], limit=MAX_OTHER_ROWS + 1)
+        videos = rows["video_id"].unique().to_pylist()
+        if 0 < len(rows) <= MAX_OTHER_ROWS and len(videos) <= MAX_OTHER_VIDEOS:
+            yield videos
+
+
+def _scan(view: View, ask: Ask, num_wanted: int) -> list[int]:
+    """Without a vector: every moment is scored, batch by batch, and the best are kept, for each step."""
+    kept = [_Best(num_wanted) for _ in range(max(1, len(ask.query.steps)))]
+    for batch in view.scan(ask.where, [*_name_columns(view, ask), ROW_ID]):
+        if ask.keeps is not None:
+            batch = batch.filter(pa.array(ask.keeps(batch)))
+        scores = score_rows(ask.query, batch)
+        order = [to_numpy(batch["start_s"]), to_numpy(batch[ROW_ID])]
+        for best, step in zip(kept, scores.steps or (np.ones(len(batch)),), strict=True):
+            best.add(scores.total * step, *order)
+    return list(dict.fromkeys(row for best in kept for row in best.list_rows()))
+
+
+class _Best:
+    """The rows with the highest scores so far; equal ones go by time, then by row."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept = np.empty((3, 0))
+
+    def add(self, scores: Values, starts: Values, rows: Values) -> None:
+        """Look at more rows."""
+        together = np.concatenate([self._kept, np.stack([-scores, starts, rows])], axis=1)
+        order = np.lexsort(together[::-1])[: self._size]
+        self._kept = together[:, order]
+
+    def list_rows(self) -> list[int]:
+        """Ids of the best rows, best first."""
+        rows: list[int] = self._kept[2].astype(np.int64).tolist()
+        return rows
+
+
+def _read_all(view: View, ask: Ask, num_rows: int) -> Candidates:
+    """Every moment that passes the filters, distances by an exact scan."""
+    columns = _name_columns(view, ask)
+    if ask.text_vector is None and ask.look_vector is None:
+        return Candidates(view.read(ask.where, columns), num_rows, True)
+    by_text = (
+        None
+        if ask.text_vector is None
+        else view.measure_distances("text_vector", ask.text_vector, ask.where, num_rows, columns)
+    )
+    if ask.look_vector is None:
+        assert by_text is not None, "one of the vectors is there"
+        return Candidates(by_text, num_rows, True, cosines=1 - to_numpy(by_text[DISTANCE]))
+    wanted = columns if by_text is None else [ROW_ID]
+    by_look = view.measure_distances("object_vector", ask.look_vector, ask.where, num_rows, wanted)
+    if by_text is None:
+        by_text = by_look
+    looks = dict(zip(by_look[ROW_ID].to_pylist(), (1 - to_numpy(by_look[DISTANCE])).tolist(), strict=True))
+    return Candidates(
+        by_text,
+        num_rows,
+        True,
+        cosines=None if ask.text_vector is None else 1 - to_numpy(by_text[DISTANCE]),
+        looks=np.array([looks.get(row, np.nan) for row in by_text[ROW_ID].to_pylist()], dtype=np.float64),
+    )
+
+
+def _measure(ask: Ask, found: pa.Table, num_rows: int) -> Candidates:
+    """Cosines from the vectors of moments that were read with them."""
+    return Candidates(
+        found,
+        num_rows,
+        False,
+        None if ask.text_vector is None else _measure_cosines(found["text_vector"], ask.text_vector),
+        None if ask.look_vector is None else _measure_cosines(found["object_vector"], ask.look_vector),
+    )
+
+
+def _measure_cosines(column: pa.ChunkedArray, vector: Vector) -> Values:
+    """Cosines of a column's vectors to one; NaN for what has none."""
+    whole = column.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):
+        whole = pa.concat_arrays(whole.chunks)
+    flat = whole.fill_null([0.0] * len(vector)).flatten() if whole.null_count else whole.flatten()
+    vectors = flat.to_numpy(zero_copy_only=False).reshape(len(whole), len(vector)).astype(np.float64)
+    own = vector.astype(np.float64)
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(own)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cosines: Values = np.where(lengths > 0, vectors @ own / lengths, np.nan)
+    return cosines
+
+
+def _keep(view: View, ask: Ask, found: Candidates) -> Candidates:
+    """Without what is not let through, and without the moments of videos that are being written."""
+    if ask.keeps is not None:
+        found = found.take(np.flatnonzero(ask.keeps(found.moments)))
+    numbered = found.moments.append_column("_place", pa.array(np.arange(len(found.moments)), pa.int64()))
+    kept = view.keep_visible(numbered)["_place"].to_numpy().astype(np.int64)
+    return found if len(kept) == len(found.moments) else found.take(kept)
+
+
+def _name_columns(view: View, ask: Ask) -> list[str]:
+    vectors = [
+        column
+        for column, vector in (("text_vector", ask.text_vector), ("object_vector", ask.look_vector))
+        if vector is not None
+    ]
+    return view.name_columns(*ask.columns, *vectors)

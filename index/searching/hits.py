@@ -1,0 +1,116 @@
+"""From ranked moments to hits: the rest of each row is read, and reasons are put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tubelet.index.schema import read_attributes, read_box, read_motion
+from tubelet.index.searching.candidates import KEY_COLUMNS
+from tubelet.index.searching.explaining import Judged, Reasons, explain_hit
+from tubelet.index.searching.filters import make_name_filter
+from tubelet.index.searching.judging import BEFORE_COLUMN, SCORED_COLUMNS, judge
+from tubelet.index.searching.ranking import Ranked, find_before
+from tubelet.index.searching.view import View
+from tubelet.index.structured_query import Condition, Query
+from tubelet.records import Hit, HitRelation, HitStep
+
+_HIT_COLUMNS = (
+    *KEY_COLUMNS,
+    *SCORED_COLUMNS,
+    *("uri", "caption", "category", "category_score", "kinds", "heading", "turn_deg", "box_middle"),
+    *("thumbnail", "caption_source"),
+)
+
+
+def make_hits(view: View, query: Query, ranked: Sequence[Ranked], moments: pa.Table) -> list[Hit]:
+    """The hits of some ranked objects, in their order."""
+    places = sorted({row for item in ranked for row in (item.row, *item.steps) if row is not None})
+    if not places:
+        return []
+    some = moments.take(places)
+    if any(condition.kind == "change" for condition in query.list_conditions()):
+        some = some.append_column(BEFORE_COLUMN, find_before(view, some))
+    place_of = {row: place for place, row in enumerate(places)}
+    judged = {condition: judge(condition, some) for condition in query.list_conditions()}
+    rows = _read_rows(view, some["moment_id"].to_pylist())
+    hits = []
+    for item in ranked:
+        row = rows.get(some["moment_id"][place_of[item.row]].as_py())
+        if row is None:  # replaced since the search began
+            continue
+        taken = [None if step is None else place_of[step] for step in item.steps]
+        reasons = Reasons(
+            common=_list_judged(query.conditions, judged, place_of[item.row], row),
+            steps=tuple(
+                ()
+                if place is None
+                else _list_judged(step.conditions, judged, place, rows[some["moment_id"][place].as_py()])
+                for step, place in zip(query.steps, taken, strict=False)
+            ),
+            related=item.related,
+            count=item.count,
+            cosine=_get(some, "_cosine", place_of[item.row]),
+            look=_get(some, "_look", place_of[item.row]),
+        )
+        hits.append(_make_hit(query, item, row, reasons, [some.slice(p, 1) for p in taken if p is not None]))
+    return hits
+
+
+def _make_hit(
+    query: Query, item: Ranked, row: Mapping[str, Any], reasons: Reasons, steps: Sequence[pa.Table]
+) -> Hit:
+    told = tuple(
+        HitStep(step["moment_id"][0].as_py(), step["start_s"][0].as_py(), step["end_s"][0].as_py())
+        for step in steps
+    )
+    return Hit(
+        object_id=row["object_id"],
+        moment_id=row["moment_id"],
+        video_id=row["video_id"],
+        uri=row["uri"],
+        start_s=min([row["start_s"], *(step.start_s for step in told)]),
+        end_s=max([row["end_s"], *(step.end_s for step in told)]),
+        score=item.score,
+        caption=row["caption"],
+        attributes=read_attributes(row),
+        motion=read_motion(row),
+        box=read_box(row["box_middle"]),
+        why=explain_hit(query, row, reasons),
+        thumbnail=row["thumbnail"],
+        steps=told,
+        relations=tuple(
+            HitRelation(
+                f"{'not ' if each.relation.negated else ''}{each.relation.kind}",
+                0.0 if np.isnan(each.value) else each.value,
+                each.object_id,
+            )
+            for each in item.related
+        ),
+        **({"caption_source": row["caption_source"]} if "caption_source" in row else {}),
+    )
+
+
+def _list_judged(
+    conditions: Sequence[Condition],
+    judged: Mapping[Condition, Any],
+    place: int,
+    row: Mapping[str, Any],
+) -> tuple[Judged, ...]:
+    return tuple(Judged(condition, float(judged[condition][place]), row) for condition in conditions)
+
+
+def _read_rows(view: View, moment_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    where = make_name_filter("moment_id", moment_ids)
+    found = view.keep_visible(view.read(where, view.name_columns(*_HIT_COLUMNS)))
+    return {row["moment_id"]: row for row in found.to_pylist()}
+
+
+def _get(moments: pa.Table, column: str, place: int) -> float | None:
+    if column not in moments.column_names:
+        return None
+    value = moments[column][place].as_py()
+    return None if value is None or np.isnan(value) else float(value)

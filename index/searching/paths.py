@@ -1,0 +1,63 @@
+"""Paths of many moments at once, and which of them go through a box drawn in the frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tubelet.index.searching.judging import Values, to_numpy
+from tubelet.index.structured_query import Query, Region, SearchFilter
+
+_SIDES = ("x0", "y0", "x1", "y1")
+
+
+class Paths:
+    """The paths of a table's moments as arrays; moment i has the points from `offsets[i]` on."""
+
+    def __init__(self, moments: pa.Table) -> None:
+        lists = moments["path"].combine_chunks()
+        if isinstance(lists, pa.ChunkedArray):  # pyarrow leaves an empty column in chunks
+            lists = pa.concat_arrays([*lists.chunks, pa.array([], lists.type)])
+        lengths = to_numpy(lists.value_lengths()).astype(np.int64)
+        points = lists.flatten()
+        self.offsets: NDArray[np.int64] = np.concatenate([[0], np.cumsum(lengths)])
+        self.times: Values = to_numpy(points.field("t"))
+        self.boxes: Values = np.stack([to_numpy(points.field(side)) for side in _SIDES], axis=1)
+
+    def get(self, row: int) -> tuple[Values, Values]:
+        """Times (n) and boxes (n, 4) of one moment."""
+        part = slice(self.offsets[row], self.offsets[row + 1])
+        return self.times[part], self.boxes[part]
+
+
+def keep_in_region(
+    moments: pa.Table, region: Region, start_s: float, end_s: float | None
+) -> NDArray[np.bool_]:
+    """Which moments touch a region, or stay inside it, at the times start_s <= t < end_s."""
+    paths = Paths(moments)
+    if len(moments) == 0:
+        return np.zeros(0, dtype=bool)
+    counts = np.diff(paths.offsets)
+    size = np.stack([to_numpy(moments["frame_width"]), to_numpy(moments["frame_height"])], axis=1)
+    x0, y0, x1, y1 = (paths.boxes / np.repeat(np.tile(size, 2), counts, axis=0)).T
+    left, top, right, bottom = region.box
+    if region.how == "touches":
+        there = (x1 > left) & (x0 < right) & (y1 > top) & (y0 < bottom)
+    else:
+        there = (x0 >= left) & (x1 <= right) & (y0 >= top) & (y1 <= bottom)
+    in_time = (paths.times >= start_s) & (paths.times < (np.inf if end_s is None else end_s))
+    starts = paths.offsets[:-1]
+    any_time = np.logical_or.reduceat(in_time, starts)
+    if region.how == "touches":
+        touching: NDArray[np.bool_] = np.logical_or.reduceat(there & in_time, starts)
+        return touching
+    staying: NDArray[np.bool_] = any_time & np.logical_and.reduceat(there | ~in_time, starts)
+    return staying
+
+
+def find_time_limits(query: Query, within: SearchFilter) -> tuple[float, float | None]:
+    """The seconds within which a region must be touched: from the first on, to before the second."""
+    limits = [query.filters, within, *([query.time] if query.time is not None else [])]
+    ends = [limit.end_s for limit in limits if limit.end_s is not None]
+    return max(limit.start_s or 0.0 for limit in limits), min(ends) if ends else None

@@ -1,0 +1,145 @@
+"""Relations of objects to others, and counts, judged on their paths.
+
+    v(relation) = max over other objects o of  g(kind, path, path of o) * q(o)
+
+g is the relation's formula (geometry.py) and q how well the other object meets what is asked of it: the
+product of its conditions' values, at its best moment nearby.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tubelet.index.searching.geometry import measure_relation
+from tubelet.index.searching.judging import UNKNOWN, Values, judge
+from tubelet.index.searching.surroundings import MARGIN_S, ORDER_MARGIN_S, Surroundings, Window
+from tubelet.index.structured_query import Condition, Count, Query, Relation
+from tubelet.index.words import tokenize
+
+RELATION_FLOOR = 0.4
+"""What a relation or a count that is not met leaves of the score."""
+
+CAPTION_EVIDENCE = 0.8
+"""How well a relation is met whose words the caption holds, where the paths show less."""
+
+MAX_OTHERS = 24
+"""So many other objects, those that fit best, are measured against a moment."""
+
+_LEAST_FIT = 0.05
+_COUNTED = 0.5
+"""From here on an object counts as one that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """How well one relation is met by a moment (NaN: nobody can say), and by which other object."""
+
+    relation: Relation
+    value: float
+    object_id: str = ""
+    label: str = ""
+
+
+class RelationJudge:
+    """Judges relations and the count of a query on moments whose surroundings are loaded."""
+
+    def __init__(self, query: Query, surroundings: Surroundings) -> None:
+        self._query = query
+        self._around = surroundings
+        self._labels = surroundings.moments["label"]
+        self._fits = [self._measure_fit(relation.conditions) for relation in query.relations]
+        self._own_fit = self._measure_fit(query.conditions) if query.count else None
+
+    @staticmethod
+    def needed_margin_s(query: Query) -> float:
+        """How far around a moment the relations of a query look."""
+        ordered = any(relation.kind in ("after", "before") for relation in query.relations)
+        return ORDER_MARGIN_S if ordered else MARGIN_S
+
+    def judge_relations(self, window: Window, words: str) -> list[Related]:
+        """Every relation of the query, on one moment, whose stemmed words are given."""
+        return [
+            self._judge(relation, fits, window, words)
+            for relation, fits in zip(self._query.relations, self._fits, strict=True)
+        ]
+
+    def judge_count(self, window: Window) -> float:
+        """How near the number of such objects at the same time is to the one that is asked, 0..1."""
+        assert self._own_fit is not None, "a count is asked"
+        assert self._query.count is not None, "a count is asked"
+        others = self._around.find_others(window, 0.0)
+        found = 1 + sum(float(self._own_fit[rows].max()) >= _COUNTED for rows in others.values())
+        return compare_count(found, self._query.count)
+
+    def _judge(self, relation: Relation, fits: Values, window: Window, words: str) -> Related:
+        margin_s = ORDER_MARGIN_S if relation.kind in ("after", "before") else MARGIN_S
+        found = self._measure_others(relation, fits, window, margin_s)
+        value = _combine([each for each, _ in found], relation.count)
+        if relation.negated:
+            return Related(relation, 1 - value, *self._name(found))
+        mentions = set(tokenize(relation.phrase))
+        if mentions and all(f" {word} " in words for word in mentions):
+            value = max(value, CAPTION_EVIDENCE)
+        elif relation.kind == "touches" and value == 0:  # what somebody holds is seldom an object of its own
+            value = np.nan
+        return Related(relation, value, *self._name(found))
+
+    def _measure_others(
+        self, relation: Relation, fits: Values, window: Window, margin_s: float
+    ) -> list[tuple[float, NDArray[np.int64]]]:
+        """How well each other object meets a relation, the best first, with its rows."""
+        others = self._around.find_others(window, margin_s)
+        fitting = [(float(fits[rows].max()), rows) for rows in others.values()]
+        fitting = sorted((pair for pair in fitting if pair[0] >= _LEAST_FIT), key=lambda pair: -pair[0])
+        if not fitting:
+            return []
+        ordered = relation.kind in ("after", "before")
+        own = self._around.join_tracks(self._around.find_own(window, 0.0 if ordered else margin_s))
+        if not ordered:
+            own = own.cut(window.start_s - margin_s, window.end_s + margin_s)
+        measured = []
+        for fit, rows in fitting[:MAX_OTHERS]:
+            track = self._around.join_tracks(rows)
+            measured.append((fit * measure_relation(relation.kind, own, track), rows))
+        return sorted(measured, key=lambda pair: -pair[0])
+
+    def _name(self, found: Sequence[tuple[float, NDArray[np.int64]]]) -> tuple[str, str]:
+        if not found or found[0][0] <= 0:
+            return "", ""
+        row = int(found[0][1][0])
+        return self._around.moments["object_id"][row].as_py(), self._labels[row].as_py()
+
+    def _measure_fit(self, conditions: Sequence[Condition]) -> Values:
+        """How well each moment around meets conditions: the product of their values."""
+        fit = np.ones(len(self._around.moments))
+        for condition in conditions:
+            values = judge(condition, self._around.moments)
+            fit *= np.where(np.isnan(values), UNKNOWN, values)
+        return fit
+
+
+def measure_relation_factor(value: float) -> float:
+    """What a relation or a count multiplies the score by."""
+    return RELATION_FLOOR + (1 - RELATION_FLOOR) * (UNKNOWN if np.isnan(value) else value)
+
+
+def compare_count(found: int, wanted: Count) -> float:
+    """1 within the limits, and the smaller over the larger number outside them."""
+    if found < wanted.least:
+        return found / wanted.least
+    if wanted.most is not None and found > wanted.most:
+        return wanted.most / found
+    return 1.0
+
+
+def _combine(values: Sequence[float], count: Count | None) -> float:
+    """The best value, or that of the last one that a count needs, less where there are too many."""
+    needed = 1 if count is None else count.least
+    value = values[needed - 1] if len(values) >= needed else 0.0
+    if count is not None and count.most is not None:
+        value *= compare_count(max(count.least, sum(each >= _COUNTED for each in values)), count)
+    return value
