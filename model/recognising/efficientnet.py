@@ -84,8 +84,8 @@ class Block(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C', H', W')."""
         y_BCHW = x_BCHW if self.expand is None else self.expand(x_BCHW)
-        y_BCHW = self.project(self.filter(y_BCHW))
-        return x_BCHW + y_BCHW if self.shortcut else y_BCHW
+        z_BCHW: Tensor = self.project(self.filter(y_BCHW))
+        return x_BCHW + z_BCHW if self.shortcut else z_BCHW
 
 
 class EfficientNetLite0(nn.Module):

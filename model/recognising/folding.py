@@ -47,8 +47,9 @@ def average_views(log_shares_VK: NDArray[np.floating], weights_V: Sequence[float
     mean_K = np.average(
         np.asarray(log_shares_VK, np.float64), axis=0, weights=np.asarray(weights_V, np.float64)
     )
-    shares_K: Shares = np.exp(mean_K - mean_K.max())
-    return shares_K / shares_K.sum()
+    unscaled_K = np.exp(mean_K - mean_K.max())
+    shares_K: Shares = unscaled_K / unscaled_K.sum()
+    return shares_K
 
 
 def choose_category(shares_K: Shares, person_score: float | None) -> tuple[str, float]:

@@ -53,5 +53,5 @@ def score_person(crop: Crop) -> float | None:
 @cache
 def _load_detector() -> tuple[Any, NDArray[np.float32], float]:
     """The descriptor and the classifier's weights and offset."""
-    coefficients = np.asarray(cv2.HOGDescriptor_getDefaultPeopleDetector(), np.float32).ravel()
+    coefficients = np.asarray(cv2.HOGDescriptor.getDefaultPeopleDetector(), np.float32).ravel()
     return cv2.HOGDescriptor(), coefficients[:-1], float(coefficients[-1])
