@@ -15,11 +15,12 @@ from tubelet.model.masks import Mask, decode_mask
 from tubelet.model.tracking.base import TrackedObject
 from tubelet.model.tracking.sam2.detector import Detection
 from tubelet.model.tracking.sam2.engine import Sam2Session
-from tubelet.model.tracking.sam2.masks import FrameMasks, enlarge, measure_iou
+from tubelet.model.tracking.sam2.masks import FrameMasks, enlarge, measure_iou, share_pixels
 from tubelet.model.tracking.sam2.prompts import BoxPrompt, MaskPrompt, Prompt
 from tubelet.records import Box, Observation
 
 _MIN_AGREEMENT = 0.5
+_MIN_INSIDE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,31 @@ def choose_new(candidates: Sequence[Candidate], covered_hw: Tensor, max_covered:
             new.append(candidate)
             covered_hw |= candidate.mask_hw
     return new
+
+
+def choose_corrections(
+    candidates: Sequence[Candidate], followed: FrameMasks, max_iou: float
+) -> dict[int, Prompt]:
+    """New prompts for objects that are followed already, by number: those on which one candidate lies.
+
+    A candidate lies on an object when the smaller of the two masks is half inside the other. One that lies on
+    several objects (they touch) corrects none, and of several on one object the best by IoU counts. An object
+    whose mask agrees with it by more than `max_iou` is left alone.
+    """
+    if not candidates or not len(followed):
+        return {}
+    theirs_Ahw, ours_Bhw = torch.stack([item.mask_hw for item in candidates]), followed.binary_Bhw
+    areas_A, areas_B = (masks.flatten(1).sum(1).float() for masks in (theirs_Ahw, ours_Bhw))
+    smaller_AB = torch.minimum(areas_A[:, None], areas_B).clamp(min=1)
+    lies_on_AB = share_pixels(theirs_Ahw, ours_Bhw) >= _MIN_INSIDE * smaller_AB
+    lies_on_AB &= (areas_A[:, None] > 0) & (areas_B > 0) & (lies_on_AB.sum(1, keepdim=True) == 1)
+    iou_AB = torch.where(lies_on_AB, measure_iou(theirs_Ahw, ours_Bhw), -1.0)
+    prompts: dict[int, Prompt] = {}
+    for place, number in enumerate(followed.numbers):
+        best = int(iou_AB[:, place].argmax())
+        if 0 <= iou_AB[best, place] <= max_iou:
+            prompts[number] = candidates[best].prompt
+    return prompts
 
 
 def _resize(mask: Mask, height: int, width: int) -> Mask:

@@ -24,9 +24,13 @@ class DiscoverySettings:
 
     `stability_offset` is how far the logit threshold is moved up and down; stability is the IoU of the two
     masks. A mask that touches `background_sides` of the picture's four sides is background.
+
+    Asking about a point costs as much as following an object, so the grid of `points_per_side` points a side
+    is asked in `turns_per_side` x `turns_per_side` turns, each a coarser grid of its own; 1 asks all at once.
     """
 
     points_per_side: int = 16
+    turns_per_side: int = 2
     min_iou: float = 0.8
     min_stability: float = 0.92
     stability_offset: float = 1.0
@@ -39,7 +43,7 @@ class DiscoverySettings:
     max_num_masks: int = 256
 
     def __post_init__(self) -> None:
-        for name in ("points_per_side", "num_points_at_once", "max_num_masks"):
+        for name in ("points_per_side", "turns_per_side", "num_points_at_once", "max_num_masks"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}", expected="1 or more")
         for name in ("min_iou", "min_stability", "max_duplicate_iou", "min_part_inside", "max_area_share"):
@@ -49,14 +53,19 @@ class DiscoverySettings:
 
 @torch.inference_mode()
 def discover(
-    session: Sam2Session, settings: DiscoverySettings | None = None, *, followed_hw: Tensor | None = None
+    session: Sam2Session,
+    settings: DiscoverySettings | None = None,
+    *,
+    followed_hw: Tensor | None = None,
+    turn: int | None = None,
 ) -> FrameMasks:
     """Objects in the session's current frame, the most certain first, numbered by place.
 
-    Points on `followed_hw`, boolean on the network's grid, are not asked about.
+    Points on `followed_hw`, boolean on the network's grid, are not asked about. `turn` counts key frames and
+    says which part of the grid is asked; None asks all of it.
     """
     settings = settings or DiscoverySettings()
-    points_B2 = _spread_points(session, settings.points_per_side, followed_hw)
+    points_B2 = _spread_points(session, settings, followed_hw, turn)
     parts = [
         _ask(session, points_B2[start : start + settings.num_points_at_once], settings)
         for start in range(0, len(points_B2), settings.num_points_at_once)
@@ -102,17 +111,28 @@ def drop_parts(masks_Bhw: Tensor, min_inside: float) -> list[int]:
     return places
 
 
-def _spread_points(session: Sam2Session, per_side: int, followed_hw: Tensor | None) -> Tensor:
+def _spread_points(
+    session: Sam2Session, settings: DiscoverySettings, followed_hw: Tensor | None, turn: int | None
+) -> Tensor:
     """The centres of a grid's cells, (B, 2) in pixels of the frame, without those on followed objects."""
     height, width = session.size
-    steps = (torch.arange(per_side) + 0.5) / per_side
-    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    steps = (torch.arange(settings.points_per_side) + 0.5) / settings.points_per_side
+    rows, columns = steps, steps
+    if turn is not None:
+        row, column = order_turns(settings.turns_per_side)[turn % settings.turns_per_side**2]
+        rows, columns = steps[row :: settings.turns_per_side], steps[column :: settings.turns_per_side]
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
     points_B2 = torch.stack([x.flatten(), y.flatten()], dim=1)
     if followed_hw is not None:
-        rows, columns = followed_hw.shape
-        followed = followed_hw.cpu()[(points_B2[:, 1] * rows).long(), (points_B2[:, 0] * columns).long()]
-        points_B2 = points_B2[~followed]
+        num_rows, num_columns = followed_hw.shape
+        cells = (points_B2[:, 1] * num_rows).long(), (points_B2[:, 0] * num_columns).long()
+        points_B2 = points_B2[~followed_hw.cpu()[cells]]
     return points_B2 * torch.tensor([width, height])
+
+
+def order_turns(per_side: int) -> list[tuple[int, int]]:
+    """First row and column of each turn, along diagonals, so that turns which follow each other lie apart."""
+    return [(row, (row + shift) % per_side) for shift in range(per_side) for row in range(per_side)]
 
 
 def _ask(session: Sam2Session, points_B2: Tensor, settings: DiscoverySettings) -> FrameMasks:

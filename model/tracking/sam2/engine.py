@@ -53,12 +53,18 @@ class Sam2Session:
     """The objects of one run of frames.
 
     Call `advance` with each frame, then, on the same frame, `add` for new objects and `retire` for lost
-    ones. At most `max_batch` objects share a pass, which bounds the memory of a frame.
+    ones. At most `max_batch` objects share a pass, which bounds the memory of a frame. Of the frames on which
+    an object was prompted the latest `max_prompted_frames` are remembered, or fewer where the network says
+    so.
     """
 
-    def __init__(self, network: Sam2Network, *, max_batch: int = 32) -> None:
+    def __init__(
+        self, network: Sam2Network, *, max_batch: int = 32, max_prompted_frames: int = MAX_PROMPTED_FRAMES
+    ) -> None:
         self._network = network
         self._max_batch = max_batch
+        limit = network.shape.max_conditioning
+        self._max_conditioning = min(limit, max_prompted_frames) if limit > 0 else max_prompted_frames
         self._banks: dict[int, MemoryBank] = {}
         self._frame = -1
         self._size = (0, 0)
@@ -315,7 +321,7 @@ class Sam2Session:
         return MemoryBank(
             num_spatial=shape.num_spatial_memories,
             num_pointers=shape.num_pointers,
-            max_conditioning=shape.max_conditioning if shape.max_conditioning > 0 else MAX_PROMPTED_FRAMES,
+            max_conditioning=self._max_conditioning,
         )
 
     def _first_sight(self, num_objects: int) -> Tensor:

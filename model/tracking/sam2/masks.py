@@ -49,6 +49,17 @@ class FrameMasks:
             self.iou_B[places],
         )
 
+    def replace(self, others: FrameMasks) -> FrameMasks:
+        """The same objects, with the masks of those that `others` holds too taken from there."""
+        theirs = {number: place for place, number in enumerate(others.numbers)}
+        together = concatenate([self, others])
+        return together.select(
+            [
+                len(self) + theirs[number] if number in theirs else place
+                for place, number in enumerate(self.numbers)
+            ]
+        )
+
     def encode(self, height: int, width: int) -> list[Rle]:
         """The masks over a frame of this size; logits are enlarged bilinearly and cut at 0."""
         encoded: list[Rle] = []

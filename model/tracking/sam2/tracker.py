@@ -19,6 +19,7 @@ from tubelet.model.tracking.motion import MotionTracker
 from tubelet.model.tracking.sam2.candidates import (
     Candidate,
     MotionWatch,
+    choose_corrections,
     choose_new,
     from_boxes,
     from_masks,
@@ -26,21 +27,29 @@ from tubelet.model.tracking.sam2.candidates import (
 )
 from tubelet.model.tracking.sam2.detector import Detector
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings, discover
-from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.engine import MAX_PROMPTED_FRAMES, Sam2Session
 from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.network import Sam2Network
 from tubelet.model.tracking.sam2.weights import find_folder, load_network, name_checkpoint
 from tubelet.records import Observation
+
+_SAME_TIME_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class TrackerSettings:
     """How objects come and go.
 
-    Every `key_every_s` the whole frame is searched for new objects. A candidate is new when live masks cover
-    less than `max_covered` of it. An object is dropped when it was out of sight, or scored below
-    `min_score`, for `max_absent_s`, and when its mask has come to lie on an older object's by more than
-    `max_duplicate_iou`. At most `max_num_objects` are followed at a time.
+    Every `key_every_s`, on one grid for the video, the whole frame is searched for new objects. A candidate
+    is new when live masks cover less than `max_covered` of it. An object is dropped when it was out of sight,
+    or scored below `min_score`, for `max_absent_s`, and when its mask has come to lie on an older object's by
+    more than `max_duplicate_iou`. At most `max_num_objects` are followed at a time.
+
+    With `reprompt_from_motion`, what `motion` is sure of sets right what is followed already: in key frames,
+    and when a thing has begun to move, an object whose mask has an IoU of at most `max_drifted_iou` with the
+    one motion mask on it is prompted anew; 1 prompts always. It is meant for networks that drift more than
+    `motion` does before fixed cameras. Of the frames on which an object was prompted the latest
+    `max_prompted_frames` stay in its memory; each makes following it dearer.
     """
 
     key_every_s: float = 2.0
@@ -51,6 +60,9 @@ class TrackerSettings:
     min_area_share: float = 0.0003
     max_duplicate_iou: float = 0.85
     max_batch: int = 32
+    max_prompted_frames: int = MAX_PROMPTED_FRAMES
+    reprompt_from_motion: bool = False
+    max_drifted_iou: float = 0.7
     discovery: DiscoverySettings | None = field(default_factory=DiscoverySettings)
     """None leaves the search to motion and detector."""
 
@@ -62,6 +74,8 @@ class TrackerSettings:
             ("min_score", 0.0),
             ("min_area_share", 0.0),
             ("max_batch", 1),
+            ("max_prompted_frames", 1),
+            ("max_drifted_iou", 0.0),
         ):
             if not getattr(self, name) >= low:
                 raise SettingsError(f"{name} is {getattr(self, name)}", expected=f"{low} or more")
@@ -147,13 +161,16 @@ class _Run:
     """The objects of one call of `track`."""
 
     def __init__(self, network: Sam2Network, settings: TrackerSettings, detector: Detector | None) -> None:
-        self._session = Sam2Session(network, max_batch=settings.max_batch)
+        self._session = Sam2Session(
+            network, max_batch=settings.max_batch, max_prompted_frames=settings.max_prompted_frames
+        )
         self._settings = settings
         self._detector = detector
         self._numbers = count()
         self._lives: dict[int, _Life] = {}
         self._motion_watch = MotionWatch()
-        self._last_key_s: float | None = None
+        self._stretch = -1
+        self._is_first = True
         self._has_warned = False
         self._warnings: list[str] = []
 
@@ -161,7 +178,16 @@ class _Run:
         """Follow all objects into this frame, drop the lost, add the new."""
         followed = self._session.advance(frame.image)
         followed = self._retire(followed, frame.time_s)
-        added = self._add_new(frame, moving, followed)
+        is_key = self._begins_stretch(frame.time_s)
+        sure, unsure = self._motion_watch.choose(moving, is_key=is_key)
+        candidates = from_motion(self._session, sure, is_sure=True)
+        if self._settings.reprompt_from_motion:
+            followed = self._set_right(candidates, followed)
+        candidates += from_motion(self._session, unsure, is_sure=False)
+        covered_hw = followed.binary_Bhw.any(0)
+        if is_key:
+            candidates += self._search(frame, covered_hw)
+        added = self._add_new(candidates, covered_hw)
         return (*_observe(followed, frame, self._settings), *_observe(added, frame, self._settings))
 
     def _retire(self, followed: FrameMasks, time_s: float) -> FrameMasks:
@@ -184,10 +210,25 @@ class _Run:
             del self._lives[number]
         return followed.select([place for place, number in enumerate(followed.numbers) if number not in lost])
 
-    def _add_new(self, frame: Frame, moving: Sequence[TrackedObject], followed: FrameMasks) -> FrameMasks:
+    def _set_right(self, candidates: Sequence[Candidate], followed: FrameMasks) -> FrameMasks:
+        """Prompt objects anew where motion sees them elsewhere; returns the masks as they are now."""
+        prompts = choose_corrections(candidates, followed, self._settings.max_drifted_iou)
+        return followed.replace(self._session.add(prompts)) if prompts else followed
+
+    def _search(self, frame: Frame, covered_hw: Tensor) -> list[Candidate]:
+        """What a detector and SAM 2 itself find in a key frame; the first one of a run is searched wholly."""
+        candidates = []
+        if self._detector is not None:
+            candidates += from_boxes(self._session, self._detector.detect(frame))
+        if self._settings.discovery is not None:
+            turn = None if self._is_first else self._stretch
+            found = discover(self._session, self._settings.discovery, followed_hw=covered_hw, turn=turn)
+            candidates += from_masks(self._session, found)
+        self._is_first = False
+        return candidates
+
+    def _add_new(self, candidates: Sequence[Candidate], covered_hw: Tensor) -> FrameMasks:
         """Begin to follow the candidates that no live mask covers."""
-        covered_hw = followed.binary_Bhw.any(0)
-        candidates = self._find_candidates(frame, moving, covered_hw)
         new = choose_new(candidates, covered_hw, self._settings.max_covered)
         num_free = self._settings.max_num_objects - len(self._lives)
         if len(new) > num_free:
@@ -196,22 +237,16 @@ class _Run:
         self._lives.update((number, _Life()) for number in prompts)
         return self._session.add(prompts)
 
-    def _find_candidates(
-        self, frame: Frame, moving: Sequence[TrackedObject], covered_hw: Tensor
-    ) -> list[Candidate]:
-        """What might be new: at any time what has begun to move, in key frames everything."""
-        is_key = self._last_key_s is None or frame.time_s - self._last_key_s >= self._settings.key_every_s
-        sure, unsure = self._motion_watch.choose(moving, is_key=is_key)
-        candidates = from_motion(self._session, sure, is_sure=True)
-        candidates += from_motion(self._session, unsure, is_sure=False)
-        if is_key:
-            self._last_key_s = frame.time_s
-            if self._detector is not None:
-                candidates += from_boxes(self._session, self._detector.detect(frame))
-            if self._settings.discovery is not None:
-                found = discover(self._session, self._settings.discovery, followed_hw=covered_hw)
-                candidates += from_masks(self._session, found)
-        return candidates
+    def _begins_stretch(self, time_s: float) -> bool:
+        """Whether this is a key frame: the first of the run, or of a stretch of `key_every_s` of the video.
+
+        Stretches lie on one grid for the whole video: runs that begin elsewhere search the same frames.
+        """
+        every_s = self._settings.key_every_s
+        stretch = int((time_s + _SAME_TIME_S) // every_s) if every_s > 0 else self._stretch + 1
+        begins = stretch != self._stretch
+        self._stretch = stretch
+        return begins
 
     def take_warnings(self) -> tuple[str, ...]:
         """What there is to say since the last call."""

@@ -15,12 +15,14 @@ from tubelet.model.tracking.base import TrackedObject
 from tubelet.model.tracking.sam2.candidates import (
     Candidate,
     MotionWatch,
+    choose_corrections,
     choose_new,
     from_boxes,
     from_motion,
 )
 from tubelet.model.tracking.sam2.detector import Detection
 from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.masks import FrameMasks
 from tubelet.model.tracking.sam2.prompts import BoxPrompt, MaskPrompt
 from tubelet.records import Box, Observation
 
@@ -53,6 +55,38 @@ def test_surer_sources_come_first_then_the_larger_and_more_certain() -> None:
 def test_of_two_that_overlap_one_is_new() -> None:
     nothing = torch.zeros(8, 40, dtype=torch.bool)
     assert strips(choose_new([candidate(0, 10), candidate(1, 11, source=0)], nothing, 0.5)) == [(1, 11)]
+
+
+def follow(*spans: tuple[int, int]) -> FrameMasks:
+    """Objects 10, 11, ... that are followed, on these columns."""
+    masks = torch.stack([candidate(left, right).mask_hw for left, right in spans])
+    ones = torch.ones(len(spans))
+    return FrameMasks(tuple(range(10, 10 + len(spans))), torch.where(masks, 5.0, -5.0), ones, ones)
+
+
+def test_an_object_is_set_right_by_what_lies_on_it() -> None:
+    followed = follow((0, 4), (20, 30), (34, 40))
+    found = [candidate(0, 10), candidate(20, 29), candidate(12, 16)]
+    corrections = choose_corrections(found, followed, 0.7)
+    assert corrections == {10: found[0].prompt}, "the second agrees, the third is nobody's"
+    assert choose_corrections(found, followed, 0.95) == {10: found[0].prompt, 11: found[1].prompt}
+
+
+def test_what_lies_on_two_objects_sets_none_right() -> None:
+    assert choose_corrections([candidate(0, 20)], follow((0, 6), (12, 20)), 0.7) == {}
+    assert list(choose_corrections([candidate(0, 20)], follow((0, 6), (19, 30)), 0.7)) == [10]
+
+
+def test_of_two_on_one_object_the_better_sets_it_right() -> None:
+    found = [candidate(0, 4), candidate(0, 12)]
+    assert choose_corrections(found, follow((0, 20)), 0.7) == {10: found[1].prompt}
+
+
+def test_nothing_is_set_right_where_there_is_nothing() -> None:
+    followed = follow((0, 6), (9, 9))
+    assert choose_corrections([], followed, 0.7) == {}
+    assert choose_corrections([candidate(5, 5), candidate(8, 10)], followed, 0.7) == {}
+    assert choose_corrections([candidate(0, 6)], followed.select([]), 0.7) == {}
 
 
 def moving(number: int, x: float) -> TrackedObject:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from tests.model.tracking.film_factory import Thing, collect, straight
 from tests.model.tracking.sam2.colour_network import ColourNetwork
@@ -29,7 +30,7 @@ from tubelet.model.masks import Mask, decode_mask
 from tubelet.model.tracking.base import TrackedFrame
 from tubelet.model.tracking.sam2.detector import Detection
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings
-from tubelet.model.tracking.sam2.network import TransformersNetwork
+from tubelet.model.tracking.sam2.network import DecodedMasks, ImageFeatures, TransformersNetwork
 from tubelet.model.tracking.sam2.tracker import Sam2Tracker, TrackerSettings, make_tracker
 from tubelet.model.tracking.sam2.weights import save_model
 from tubelet.model.tracking.shots import track_shots
@@ -47,7 +48,8 @@ def track(
     film: PlainFilm | Sequence[Frame], settings: TrackerSettings | None = None, **parts: object
 ) -> list[TrackedFrame]:
     frames = film.frames if isinstance(film, PlainFilm) else list(film)
-    tracker = Sam2Tracker(ColourNetwork(), settings=settings, **parts)  # type: ignore[arg-type]
+    network = parts.pop("network", None) or ColourNetwork()
+    tracker = Sam2Tracker(network, settings=settings, **parts)  # type: ignore[arg-type]
     return list(track_shots(tracker, frames, frames[:: max(1, len(frames) // 20)]))
 
 
@@ -133,6 +135,92 @@ def test_nothing_is_followed_across_a_cut() -> None:
     assert len(objects) == 2
     assert max(seen.time_s for seen in objects[0]) < 2.0 <= min(seen.time_s for seen in objects[1])
     assert [tracked.frame.time_s for tracked in track(frames) if tracked.begins_shot] == [2.0]
+
+
+class DriftingNetwork(ColourNetwork):
+    """Follows only the left 60 % of a thing, from the frame after the one it was shown it on."""
+
+    def decode_masks(
+        self,
+        features: ImageFeatures,
+        coarse_BCHW: Tensor,
+        points_BP2: Tensor,
+        labels_BP: Tensor,
+        masks_B1hw: Tensor | None,
+        *,
+        multimask: bool,
+    ) -> DecodedMasks:
+        decoded = super().decode_masks(
+            features, coarse_BCHW, points_BP2, labels_BP, masks_B1hw, multimask=multimask
+        )
+        if masks_B1hw is not None or labels_BP[0, 0] >= 0:
+            return decoded
+        logits_BKhw = decoded.logits_BKhw.clone()
+        for logits_Khw in logits_BKhw:
+            columns = (logits_Khw[0] > 0).any(0).nonzero().flatten()
+            if len(columns):
+                logits_Khw[:, :, int(columns[6 * len(columns) // 10]) + 1 :] = -20.0
+        return replace(decoded, logits_BKhw=logits_BKhw)
+
+
+def test_motion_sets_right_what_drifts() -> None:
+    film = film_plainly([Thing(RED, (60, 40), straight((40, 80), (40, 0)))], 4.0)
+    plain = TrackerSettings(key_every_s=0.5, discovery=None)
+    corrected = replace(plain, reprompt_from_motion=True)
+
+    def cover(settings: TrackerSettings) -> tuple[list[float], int]:
+        """The share of the thing that is covered in key frames once it has moved, and how many objects."""
+        result = track(film, settings, network=DriftingNetwork())
+        shares = []
+        for tracked, (truth,) in list(zip(result, film.truth, strict=True))[9::3]:
+            masks = [decode_mask(item.observation.mask) for item in tracked.objects if item.observation.mask]
+            shares.append(max(float((mask & truth).sum() / truth.sum()) for mask in masks))
+        return shares, len(collect(result))
+
+    shares, num_objects = cover(corrected)
+    drifted, _ = cover(plain)
+    assert num_objects == 1
+    assert min(shares) > 0.9
+    assert max(drifted) < 0.75
+
+
+def test_what_agrees_with_motion_is_not_prompted_again() -> None:
+    class Counting(ColourNetwork):
+        num_memories = 0
+
+        def encode_memory(self, features: ImageFeatures, masks_B1SS: Tensor) -> Tensor:
+            self.num_memories += 1
+            return super().encode_memory(features, masks_B1SS)
+
+    film = film_plainly([Thing(RED, (60, 40), straight((40, 80), (40, 0)))], 3.0)
+    counts = []
+    for on, max_drifted_iou in ((False, 0.7), (True, 0.7), (True, 1.0)):
+        network = Counting()
+        settings = TrackerSettings(
+            key_every_s=0.5, discovery=None, reprompt_from_motion=on, max_drifted_iou=max_drifted_iou
+        )
+        track(film, settings, network=network)
+        counts.append(network.num_memories)
+    assert counts[0] == counts[1] < counts[2]
+
+
+def test_runs_that_begin_elsewhere_search_the_same_frames() -> None:
+    """Key frames lie on the video's grid: in its margin a chunk's tracker learns what its neighbour knows."""
+    searched: list[list[float]] = []
+
+    class Noting:
+        def detect(self, frame: Frame) -> list[Detection]:
+            searched[-1].append(frame.time_s)
+            return []
+
+    film = film_plainly([], 7.0)
+    for first in (0, 3, 10, 17):
+        searched.append([])
+        track(film.frames[first:], TrackerSettings(key_every_s=2.0, discovery=None), detector=Noting())
+    whole = searched[0]
+    assert whole == [0.0, 2.0, 4.0, 6.0]
+    for times in searched[1:]:
+        assert times[1:] == [time_s for time_s in whole if time_s > times[0]]
 
 
 def test_masks_and_boxes_are_those_of_the_source_frame() -> None:
@@ -250,7 +338,10 @@ def test_random_weights_give_valid_observations_and_the_same_ones_again() -> Non
         assert 0 <= seen.box.y0 < seen.box.y1 <= 48
 
 
-@pytest.mark.parametrize("wrong", [{"max_num_objects": 0}, {"key_every_s": float("nan")}, {"max_batch": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"max_num_objects": 0}, {"key_every_s": float("nan")}, {"max_batch": 0}, {"max_prompted_frames": 0}],
+)
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(SettingsError):
         TrackerSettings(**wrong)  # type: ignore[arg-type]
