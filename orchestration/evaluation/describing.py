@@ -10,8 +10,10 @@ import numpy as np
 from tubelet.index.query import parse_query
 from tubelet.model.describing.attributes import measure_attributes
 from tubelet.model.describing.base import Captioner, DescribeRequest
+from tubelet.model.describing.choosing import choose_sentence
 from tubelet.model.describing.text_scores import BLEU_4, score_texts
 from tubelet.model.masks import mask_box
+from tubelet.model.recognising.base import Recogniser, Recognition
 from tubelet.model.tracking.base import TrackedFrame, TrackedObject
 from tubelet.model.tracking.camera import estimate_step, to_grey
 from tubelet.model.tracking.measures import compare_frames
@@ -24,9 +26,10 @@ from tubelet.model.trajectory import measure_motion
 from tubelet.orchestration.evaluation.clips import TINY_SHARE, SeenObject, list_seen, make_frames
 from tubelet.orchestration.evaluation.figures import Figure, measure_mean
 from tubelet.orchestration.evaluation.regions import as_rle
-from tubelet.records import CameraStep, Chunk, Observation, Rle
+from tubelet.records import CameraStep, Chunk, Observation, Rle, View
 from tubelet.workers.describe import choose_views
 from tubelet.workers.evidence import ViewCollector, decode_view
+from tubelet.workers.recognise import TUBELET_VIEWS, add_recognition, recognise_views
 
 MIN_SEEN_S = 1.0
 MIN_COVER = 0.5
@@ -40,12 +43,13 @@ PLAIN_ACTIONS: frozenset[Action] = frozenset(("straight", "start"))
 
 @dataclass(frozen=True, slots=True)
 class DescribedTruth:
-    """One object's sentence beside what is true of it."""
+    """One object's sentence beside what is true of it. `shown` is the sentence that the index would show."""
 
     seed: int
     number: int
     facts: MomentFacts
     sentence: str
+    shown: str
     references: tuple[str, ...]
 
     @property
@@ -145,11 +149,13 @@ def describe_clip(
     tracked: Sequence[TrackedFrame],
     owners: Mapping[int, int] | None,
     captioner: Captioner,
+    recogniser: Recogniser | None = None,
 ) -> list[DescribedTruth]:
     """A sentence for each object that is large, seen and certain enough, from the tracks given.
 
-    `owners` says whose track is whose; None where tracks bear the objects' own numbers. Each object is
-    described once, over all of its track, and compared with what it does in that time.
+    What the recogniser makes of an object is told to the captioner, as in indexing. `owners` says whose track
+    is whose; None where tracks bear the objects' own numbers. Each object is described once, over all of its
+    track, and compared with what it does in that time.
     """
     requests, told = [], []
     seen = {item.truth.number: item for item in list_seen(clip)}
@@ -159,14 +165,24 @@ def describe_clip(
         number = track if owners is None else owners.get(track, 0)
         item = seen.get(number)
         facts = None if item is None else _tell(clip, item, observations)
-        request = _make_request(clip, collector, track, observations, camera)
-        if item is not None and facts is not None and request is not None:
-            requests.append(request)
+        views = collector.views_of(track)
+        if item is not None and facts is not None and views:
+            recognition = None
+            if recogniser is not None:
+                recognition = recognise_views(recogniser, [views], max_views=TUBELET_VIEWS)[0]
+            requests.append(_make_request(clip, views, observations, camera, recognition))
             told.append((item.truth, facts))
     answers = captioner.describe(requests) if requests else []
     return [
-        DescribedTruth(clip.seed, truth.number, facts, answer.text, _make_references(clip, truth, facts))
-        for (truth, facts), answer in zip(told, answers, strict=True)
+        DescribedTruth(
+            clip.seed,
+            truth.number,
+            facts,
+            answer.text,
+            choose_sentence(answer, request.attributes, request.motion).text,
+            _make_references(clip, truth, facts),
+        )
+        for (truth, facts), request, answer in zip(told, requests, answers, strict=True)
     ]
 
 
@@ -244,20 +260,19 @@ def _tell(clip: RenderedClip, item: SeenObject, observations: Sequence[Observati
 
 def _make_request(
     clip: RenderedClip,
-    collector: ViewCollector,
-    track: int,
+    views: Sequence[View],
     observations: Sequence[Observation],
     camera: Sequence[CameraStep],
-) -> DescribeRequest | None:
+    recognition: Recognition | None,
+) -> DescribeRequest:
     """As the describing stage asks, but over the object's whole life."""
     height, width = clip.labels_THW.shape[1:]
-    views = tuple(decode_view(view, (width, height)) for view in choose_views(collector.views_of(track)))
-    if not views:
-        return None
+    decoded = tuple(decode_view(view, (width, height)) for view in choose_views(views))
     area_share = float(np.mean([item.box.area for item in observations])) / (width * height)
+    attributes = measure_attributes(decoded, mean_area_share=area_share)
     return DescribeRequest(
-        views,
-        measure_attributes(views, mean_area_share=area_share),
+        decoded,
+        add_recognition(attributes, recognition),
         measure_motion(observations, camera, frame_width=width, frame_height=height),
     )
 

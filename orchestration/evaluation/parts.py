@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -40,7 +40,7 @@ from tubelet.orchestration.evaluation.tracking import (
     score_clip,
     summarise_tracking,
 )
-from tubelet.orchestration.resources import make_captioner
+from tubelet.orchestration.resources import make_captioner, make_recogniser
 from tubelet.settings import Settings
 
 MaskSource = Literal["true", "tracked", "both"]
@@ -110,10 +110,14 @@ class TrackingPart:
 
 
 class DescribingPart:
-    """The captioner, under true masks, tracked ones, or both. `details` gets a line an object."""
+    """The captioner, under true masks, tracked ones, or both; and what would be shown, where that differs.
+
+    `details` gets a line an object.
+    """
 
     def __init__(self, settings: Settings, masks: MaskSource, *, java: bool, details: Path | None) -> None:
         self._captioner = make_captioner(settings)
+        self._recogniser = make_recogniser(settings)
         self._masks = masks
         self._java = java
         self._details = details
@@ -125,10 +129,9 @@ class DescribingPart:
         """Describe the clip's objects."""
         clip = shown.clip
         if self._masks != "tracked":
-            self._add("true masks", describe_clip(clip, track_truth(clip), None, self._captioner))
+            self._describe("true masks", clip, track_truth(clip), None)
         if self._masks != "true":
-            owners = find_owners(clip, shown.tracked)
-            self._add("tracked masks", describe_clip(clip, shown.tracked, owners, self._captioner))
+            self._describe("tracked masks", clip, shown.tracked, find_owners(clip, shown.tracked))
 
     def finish(self, report: Progress) -> list[Figure]:
         """Accuracies and scores of sentences."""
@@ -138,14 +141,26 @@ class DescribingPart:
             for item in chain.from_iterable(clips)
         )
         _write_details(self._details, "describing", rows)
-        summaries = (
-            summarise_describing(subject, clips, java=self._java, with_texts=self._can_score)
-            for subject, clips in self._described.items()
-        )
-        return list(chain.from_iterable(summaries))
+        figures: list[Figure] = []
+        for subject, clips in self._described.items():
+            figures += self._summarise(subject, clips)
+            shown = [[replace(item, sentence=item.shown) for item in clip] for clip in clips]
+            if shown != clips:
+                figures += self._summarise(f"{subject}, as shown", shown)
+        return figures
 
-    def _add(self, subject: str, told: list[DescribedTruth]) -> None:
+    def _describe(
+        self,
+        subject: str,
+        clip: RenderedClip,
+        tracked: Sequence[TrackedFrame],
+        owners: Mapping[int, int] | None,
+    ) -> None:
+        told = describe_clip(clip, tracked, owners, self._captioner, self._recogniser)
         self._described.setdefault(subject, []).append(told)
+
+    def _summarise(self, subject: str, clips: Sequence[Sequence[DescribedTruth]]) -> list[Figure]:
+        return summarise_describing(subject, clips, java=self._java, with_texts=self._can_score)
 
 
 class SearchPart:

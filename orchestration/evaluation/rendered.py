@@ -22,7 +22,7 @@ from tubelet.orchestration.evaluation.parts import (
     TrackingPart,
 )
 from tubelet.orchestration.evaluation.report import PartReport, RenderedReport
-from tubelet.orchestration.resources import make_captioner, make_embedder, make_tracker
+from tubelet.orchestration.resources import make_captioner, make_embedder, make_recogniser, make_tracker
 from tubelet.settings import Settings
 
 PartName = Literal["tracking", "describing", "search"]
@@ -126,6 +126,8 @@ def _name_models(settings: Settings, options: EvaluationOptions) -> dict[str, st
         names["tracker"] = make_tracker(settings).name
     if set(options.parts) - {"tracking"}:
         names["captioner"] = make_captioner(settings).name
+        recogniser = make_recogniser(settings)
+        names["recogniser"] = "none" if recogniser is None else recogniser.name
     if "search" in options.parts:
         names["embedder"] = make_embedder(settings).name
     return names

@@ -9,7 +9,7 @@ import pytest
 
 from tubelet.api.cli.app import run
 
-MODELS = ("--tracker", "motion", "--captioner", "attributes")
+MODELS = ("--tracker", "motion", "--captioner", "attributes", "--recogniser", "none")
 
 
 def test_figures_as_json_and_in_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,7 +18,11 @@ def test_figures_as_json_and_in_files(tmp_path: Path, capsys: pytest.CaptureFixt
     assert run([*words, "--out", str(out), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((out / "report.json").read_text())
-    assert printed["models"] == {"tracker": "motion@1", "captioner": "attributes@1"}
+    assert printed["models"] == {
+        "tracker": "motion@1",
+        "captioner": "attributes@1",
+        "recogniser": "none",
+    }
     assert printed["clips"]["split"] == "held-out"
     assert list(printed["parts"]) == ["tracking", "describing"]
     figures = [figure for part in printed["parts"].values() for figure in part["figures"]]

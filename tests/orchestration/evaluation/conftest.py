@@ -60,6 +60,7 @@ def configure(truth_file: str, tmp_path: Path) -> Configure:
                 "tracker_weights": truth_file,
                 "captioner_weights": truth_file,
                 "embedder": LIGHT_EMBEDDER,
+                "recogniser": "none",
                 "workers": 1,
             }
         )

@@ -101,9 +101,12 @@ def test_a_perfect_captioner_is_right_about_everything(
 def test_a_captioner_that_says_one_thing_of_all_is_wrong(clips: Film, configure: Configure) -> None:
     settings = configure(captioner="mistaken")
     figures = run(DescribingPart(settings, "true", java=False, details=None), some(clips, 4), settings)
-    own = {measure: figure.value for (_, measure), figure in figures.items()}
+    own = {measure: figure.value for (subject, measure), figure in figures.items() if subject == "true masks"}
     assert own["category"] == pytest.approx(1 / 5)  # there is one dog
     assert own["colour"] == own["motion"] == own["turn: left, right or straight"] == 0
+    # Nothing makes a U-turn, so what was measured is shown: colours, and no category.
+    assert figures["true masks, as shown", "colour"].value == 1
+    assert figures["true masks, as shown", "category"].value == 0
 
 
 def test_tracks_that_cover_no_object_are_not_described(clips: Film, configure: Configure) -> None:
