@@ -22,7 +22,6 @@ from tubelet.index.structured_query import MAX_TEXT_CHARACTERS, MAX_WORDS, Condi
 from tubelet.index.words import tokenize
 from tubelet.records import Attributes
 
-
 ParsedQuery = Query
 """What a sentence becomes is the structured query itself."""
 
