@@ -76,3 +76,12 @@ def test_options_digest_follows_what_changes_rows_only() -> None:
     plain = Settings()
     assert plain.model_copy(update={"sample_fps": 3.0}).options_digest != plain.options_digest
     assert plain.model_copy(update={"workers": 9}).options_digest == plain.options_digest
+
+
+def test_the_recogniser_is_the_profiles_unless_it_is_set() -> None:
+    assert load_settings(environment={}).recogniser_name == "efficientnet-lite0"
+    measured = load_settings({"profile": "measured"}, environment={})
+    assert (measured.recogniser_name, measured.tracker_name) == ("none", "motion")
+    off = load_settings({"recogniser": "none"}, environment={})
+    assert off.recogniser_name == "none"
+    assert off.options_digest != load_settings(environment={}).options_digest
