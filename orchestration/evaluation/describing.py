@@ -68,10 +68,10 @@ class DescribedTruth:
 
     @property
     def true_turn(self) -> str:
-        """left, right, straight, or nothing where the object stands, circles or makes a U-turn."""
+        """left, right, straight, or nothing where it stands, stops, sets off, circles or makes a U-turn."""
         if self.facts.turn in ("left", "right"):
             return self.facts.turn
-        moves = set(self.facts.actions) - {"parked", "circle", "fall"}
+        moves = set(self.facts.actions) - {"parked", "start", "stop", "circle", "fall"}
         return "straight" if self.facts.turn == "none" and moves else ""
 
     @property
