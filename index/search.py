@@ -185,7 +185,8 @@ def _find_look(view: View, query: Query) -> Vector | None:
             expected="an object that was indexed by models that give object vectors",
             do="choose another object, or index with such models",
         )
-    return np.mean(np.array(vectors, dtype=np.float32), axis=0)
+    mean: NDArray[np.float32] = np.mean(np.array(vectors, dtype=np.float32), axis=0)
+    return mean
 
 
 def _name_object(object_id: str) -> str:

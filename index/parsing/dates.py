@@ -122,11 +122,11 @@ def _read_relative(text: str, today: date) -> _Interval:
 def _read_clock(text: str, day: date) -> _Interval:
     """A minute of a day, or a second of it where seconds are said."""
     digits = [int(number) for number in re.findall(r"\d+", text)]
+    hour, minute, second = (*digits, 0, 0)[:3]
     half = re.search(r"[ap](?=\.?m)", text, re.IGNORECASE)
-    hour = digits[0]
     if half:
         hour = hour % 12 + (12 if half[0].lower() == "p" else 0)
-    start = datetime.combine(day, time(hour, *digits[1:]))
+    start = datetime.combine(day, time(hour, minute, second))
     return _Interval(start, start + timedelta(seconds=1 if len(digits) == 3 else 60))
 
 

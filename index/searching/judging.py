@@ -163,7 +163,8 @@ def _judge_change(value: str, moments: pa.Table) -> Values:
     before = to_numpy(moments[BEFORE_COLUMN])
     if value == "stops":
         return stopped * np.where(before == 0, 1.0, STATE_ONLY)
-    return (1 - stopped) * (before == 1)
+    starts: Values = (1 - stopped) * (before == 1)
+    return starts
 
 
 def _judge_word(value: str, moments: pa.Table) -> Values:

@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tubelet.index.searching.judging import Values, to_numpy
-from tubelet.index.structured_query import Query, Region, SearchFilter
+from tubelet.index.structured_query import Query, Region, SearchFilter, TimeWindow
 
 _SIDES = ("x0", "y0", "x1", "y1")
 
@@ -58,6 +58,7 @@ def keep_in_region(
 
 def find_time_limits(query: Query, within: SearchFilter) -> tuple[float, float | None]:
     """The seconds within which a region must be touched: from the first on, to before the second."""
-    limits = [query.filters, within, *([query.time] if query.time is not None else [])]
+    limits: list[SearchFilter | TimeWindow] = [query.filters, within]
+    limits += [query.time] if query.time is not None else []
     ends = [limit.end_s for limit in limits if limit.end_s is not None]
     return max(limit.start_s or 0.0 for limit in limits), min(ends) if ends else None

@@ -198,8 +198,8 @@ def _list_tries(
 ) -> list[tuple[Ranked, tuple[int, ...]]]:
     """What an object may be ranked as, each with the moments at which its relations may hold."""
     if table.query.steps:
-        rows = tuple(row for row in item.steps if row is not None) or (item.row,)
-        return [(item, tuple(dict.fromkeys(rows)))]
+        met = tuple(row for row in item.steps if row is not None) or (item.row,)
+        return [(item, tuple(dict.fromkeys(met)))]
     rows = table.rows_of(number)
     totals = np.round(scores.total[rows], SCORE_DECIMALS)
     best = rows[np.argsort(-totals, kind="stable")[:MOMENTS_LOOKED_AT]]
@@ -262,8 +262,9 @@ def find_before(view: View, moments: pa.Table) -> pa.Array:
     starts = to_numpy(everything["start_s"])
     stopped = everything["stopped"].to_pylist()
     order = np.lexsort((starts, names))
-    edges = np.flatnonzero(np.append(True, names[order][1:] != names[order][:-1])) if len(order) else []
-    for first, last in zip(edges, [*edges[1:], len(order)], strict=True):
+    is_edge = np.append(True, names[order][1:] != names[order][:-1])[: len(order)]
+    edges: list[int] = np.flatnonzero(is_edge).tolist()
+    for first, last in zip(edges, [*edges[1:], len(order)][: len(edges)], strict=True):
         rows = order[first:last]
         told[str(names[rows[0]])] = (starts[rows], [stopped[row] for row in rows])
     before: list[bool | None] = []

@@ -74,10 +74,10 @@ def trace_steps(steps: Sequence[Step], factors: Sequence[Values]) -> list[int | 
     places: list[int | None] = []
     end = count
     for step, picks in zip(reversed(steps), reversed(chosen), strict=True):
-        place = picks[end]
-        places.append(place)
-        if place is not None:
-            end = place + 1 if step.same_moment else place
+        picked = picks[end]
+        places.append(picked)
+        if picked is not None:
+            end = picked + 1 if step.same_moment else picked
     return places[::-1]
 
 

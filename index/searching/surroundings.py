@@ -82,7 +82,8 @@ class Surroundings:
     def find_own(self, window: Window, margin_s: float) -> NDArray[np.int64]:
         """Rows of the object itself within a window's margin."""
         rows = self._find_rows(window, margin_s)
-        return rows[self._objects[rows] == window.object_id]
+        own: NDArray[np.int64] = rows[self._objects[rows] == window.object_id]
+        return own
 
     def join_tracks(self, rows: Iterable[int]) -> Track:
         """The path of one object over some of its moments."""
