@@ -6,10 +6,10 @@ cut, or objects that were visible at once. Lengths are the object's own: the roo
 1. *Continuation*, for gaps of at most `CONTINUE_S`. The later chain begins where the earlier one was going,
    and came from where that one was: m = exp(-d^2 / (2 s^2)), where d is the larger of the two errors of a
    prediction at constant velocity, camera motion removed, and s = (0.35 + 0.5 gap) lengths. It needs
-   m >= 0.5 and looks that do not speak against it (cosine >= 0.5); where looks are not known, m >= 0.7 and
+   m >= 0.5 and looks that do not speak against it (cosine >= 0.7); where looks are not known, m >= 0.7 and
    half the gap. It also needs like sizes, and an end that was not leaving the picture. Its score is m,
    lowered with the gap, averaged with the cosine.
-2. *Return*, for gaps of at most `rejoin_s`, by looks: a cosine of at least 0.8, ahead of every rival by 0.1.
+2. *Return*, for gaps of at most `rejoin_s`, by looks: a cosine of 0.95 or more, ahead of every rival by 0.05.
    A rival is another end or beginning that was visible at the same time as the chosen one, so that only one
    of them can be the object. The place must be possible as well: what left over a side of the picture comes
    back over that side, and what was lost inside comes back within its reach.
@@ -31,9 +31,9 @@ from tubelet.records import CameraStep, Observation, Tracklet
 
 CONTINUE_S = 2.0
 MIN_CONTINUITY, MIN_CONTINUITY_ALONE = 0.5, 0.7
-MIN_LIKENESS_OF_CONTINUATION = 0.5
-MIN_LIKENESS_OF_RETURN = 0.8
-MIN_LEAD = 0.1
+MIN_LIKENESS_OF_CONTINUATION = 0.7
+MIN_LIKENESS_OF_RETURN = 0.95
+MIN_LEAD = 0.05
 MIN_SIZE_RATIO = 0.6
 LEAVING_LENGTHS_PER_S = 0.25
 REACH_LENGTHS = 2.0
