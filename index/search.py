@@ -7,37 +7,23 @@ condition), which are scored together by one formula: docs/search.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from tubelet.errors import QueryError
 from tubelet.index.query_checks import check_filter, check_query
+from tubelet.index.searching.asking import Numbers, make_ask
 from tubelet.index.searching.candidates import (
     CANDIDATES_A_HIT,
     EXACT_MAX_ROWS,
-    KEY_COLUMNS,
     MIN_CANDIDATES,
-    Ask,
     Candidates,
-    Vector,
     find_candidates,
 )
 from tubelet.index.searching.cursor import MAX_OFFSET, Cursor, digest_query, read_cursor
-from tubelet.index.searching.filters import (
-    count_undated,
-    join_all,
-    make_name_filter,
-    make_query_filter,
-)
 from tubelet.index.searching.hits import make_hits
-from tubelet.index.searching.judging import SCORED_COLUMNS
-from tubelet.index.searching.paths import find_time_limits, keep_in_region
 from tubelet.index.searching.ranking import rank_objects
 from tubelet.index.searching.view import View
 from tubelet.index.store import IndexStore
@@ -45,8 +31,6 @@ from tubelet.index.structured_query import Query, SearchFilter
 from tubelet.records import Hit
 
 MAX_LIMIT = 10_000
-
-Numbers = Sequence[float] | NDArray[Any]
 
 __all__ = ["MAX_LIMIT", "SearchFilter", "SearchPage", "search_moments", "search_page"]
 
@@ -117,7 +101,7 @@ def search_page(
     view = View(store) if start is None else View.at_version(store, start.version)
     pool = max(MIN_CANDIDATES, CANDIDATES_A_HIT * limit) if start is None else start.pool
     offset = 0 if start is None else start.offset
-    ask, notes = _make_ask(view, query, within, given)
+    ask, notes = make_ask(view, query, within, given)
     found = find_candidates(view, ask, pool, exact_max_rows)
     ranking = rank_objects(
         view, query, _with_likeness(found), num_wanted=offset + limit + 1, min_score=min_score
@@ -133,64 +117,6 @@ def search_page(
         num_moments=found.num_rows,
         is_exact=found.is_all,
     )
-
-
-def _make_ask(view: View, query: Query, within: SearchFilter, text: Numbers) -> tuple[Ask, tuple[str, ...]]:
-    """What candidates are looked for by, and what must be said about it."""
-    notes: tuple[str, ...] = ()
-    dated = query.time is not None and (query.time.since is not None or query.time.until is not None)
-    videos = view.videos if dated else None
-    if videos is not None:
-        without = count_undated(videos)
-        if without:
-            notes = (f"{without} of {len(videos)} videos have no date and were left out",)
-    where = make_query_filter(query, within, videos)
-    look = _find_look(view, query)
-    if look is not None:  # an object without a vector looks like nothing
-        other = f"NOT ({_name_object(query.like)})" if query.like else None
-        where = join_all([where, other, "object_vector IS NOT NULL"])
-    columns: tuple[str, ...] = (*KEY_COLUMNS, *SCORED_COLUMNS)
-    keeps = None
-    if query.region is not None and query.region.how != "centre":
-        start_s, end_s = find_time_limits(query, within)
-        keeps = partial(keep_in_region, region=query.region, start_s=start_s, end_s=end_s)
-        columns = (*columns, "path")
-    vector = _check_vector(text, view.text_dimensions, "text") if len(text) else None
-    says_something = bool(query.text or query.text_vector)
-    return Ask(query, vector if says_something else None, look, where, columns, keeps), notes
-
-
-def _find_look(view: View, query: Query) -> Vector | None:
-    """The vector that hits should look like: the one that is given, or the mean of an object's."""
-    if query.like and query.object_vector:
-        raise QueryError(
-            "Both an object to look like and an object vector were given",
-            expected="one of them",
-            do="leave one out",
-        )
-    if query.object_vector:
-        return _check_vector(query.object_vector, view.object_dimensions, "object")
-    if not query.like:
-        return None
-    columns = view.name_columns("object_id", "object_vector")
-    rows = view.keep_visible(view.read(_name_object(query.like), columns))
-    if len(rows) == 0:
-        raise QueryError(
-            f"There is no object {query.like!r}", expected="an id from a search", do="search again"
-        )
-    vectors = [] if "object_vector" not in columns else rows["object_vector"].drop_null().to_pylist()
-    if not vectors:
-        raise QueryError(
-            f"No vector of object {query.like!r} is kept",
-            expected="an object that was indexed by models that give object vectors",
-            do="choose another object, or index with such models",
-        )
-    mean: NDArray[np.float32] = np.mean(np.array(vectors, dtype=np.float32), axis=0)
-    return mean
-
-
-def _name_object(object_id: str) -> str:
-    return make_name_filter("object_id", [object_id])
 
 
 def _with_likeness(found: Candidates) -> Candidates:
@@ -211,16 +137,3 @@ def _check_request(limit: int, min_score: float) -> None:
         )
     if not 0 <= min_score <= 1:
         raise QueryError(f"The least score is {min_score}", expected="0 to 1", do="choose one in that range")
-
-
-def _check_vector(values: Numbers, dimensions: int, kind: str) -> Vector:
-    vector = np.asarray(values, dtype=np.float32)
-    if vector.shape != (dimensions,) or not np.isfinite(vector).all():
-        raise QueryError(
-            f"The {kind} vector of the query has shape {vector.shape}, or numbers that are not finite",
-            expected=f"{dimensions} finite numbers"
-            if dimensions
-            else f"none: the index keeps no {kind} vectors",
-            do="use the model that the index was made with",
-        )
-    return vector

@@ -1,6 +1,7 @@
 """Imports every command so that it registers itself."""
 
 from tubelet.api.cli import (
+    count,
     demo,
     describe,
     doctor,
@@ -19,6 +20,7 @@ from tubelet.api.cli import (
 )
 
 __all__ = [
+    "count",
     "demo",
     "describe",
     "doctor",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,11 +14,25 @@ from rich.markup import escape
 from rich.table import Table
 
 from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time, print_json
-from tubelet.errors import QueryError
-from tubelet.index.export import hit_to_json
-from tubelet.index.query_checks import read_query
-from tubelet.index.structured_query import Query
-from tubelet.orchestration.searching import search_index
+from tubelet.api.cli.asking import (
+    Colours,
+    Drawn,
+    End,
+    Labels,
+    RegionHow,
+    Start,
+    Structured,
+    Videos,
+    make_limits,
+    read_request,
+)
+from tubelet.errors import InputError, QueryError
+from tubelet.index.searching.results import result_to_json
+from tubelet.index.searching.verifying import DEFAULT_SECONDS, MAX_VERIFIED
+from tubelet.index.structured_query import Query, SearchFilter
+from tubelet.model.marking import parse_box
+from tubelet.orchestration.looking import look_at_picture
+from tubelet.orchestration.searching import Verification, search_index
 from tubelet.records import SearchResult
 from tubelet.settings import load_settings
 
@@ -26,11 +40,36 @@ from tubelet.settings import load_settings
 @app.command("search")
 def search_command(
     sentence: Annotated[str, typer.Argument(help='What to find, as in "red car turning left".')] = "",
-    structured: Annotated[
-        str, typer.Option(help="Read a structured query from this JSON file, or - for input.", metavar="FILE")
-    ] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many objects.")] = 10,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Only hits at least so good.")] = 0.0,
+    cursor: Annotated[str, typer.Option(help="The page after this cursor.", metavar="CURSOR")] = "",
+    like: Annotated[
+        str, typer.Option(help="Objects that look like this one, by its id.", metavar="OBJECT")
+    ] = "",
+    image: Annotated[
+        Path | None, typer.Option(help="Objects that look like what this picture shows.", metavar="FILE")
+    ] = None,
+    crop: Annotated[
+        str, typer.Option(help="Where in the picture it is, in pixels.", metavar="x0,y0,x1,y1")
+    ] = "",
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="Or its mask: a PNG of the picture's size, not black on it.", metavar="FILE"),
+    ] = None,
+    region: Drawn = "",
+    region_how: RegionHow = "centre",
+    start: Start = "",
+    end: End = "",
+    videos: Videos = None,
+    labels: Labels = None,
+    colours: Colours = None,
+    structured: Structured = "",
+    verify: Annotated[
+        int, typer.Option(min=0, max=MAX_VERIFIED, help="Let the captioner check so many of the best hits.")
+    ] = 0,
+    verify_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Begin no check after so many seconds.")
+    ] = DEFAULT_SECONDS,
     thumbnails: Annotated[
         Path | None,
         typer.Option(help="Folder for pictures of the hits. [default: HOME/hits]", metavar="DIR"),
@@ -39,52 +78,55 @@ def search_command(
     home: Home = None,
     config: Config = None,
 ) -> None:
-    """Find objects by a sentence: colour, kind, motion, place and time are understood.
+    """Find objects by a sentence, by how they look, or by time and place alone.
 
-    Each hit says why it matched. Pictures of the hits, with a box on the object, are saved to a folder.
+    Colour, kind, motion, order, place, time and other objects beside them are understood. Each hit says why
+    it matched. Pictures of the hits, with a box on the object, are saved to a folder.
 
     Example: [bold]tubelet search "red car turning left"[/]
     """
     settings = load_settings({"home": home}, config=config)
-    request = read_request(sentence, structured)
-    result = search_index(request, limit=limit, min_score=min_score, settings=settings)
-    if as_json:
-        print_json(
-            {
-                "query": result.query,
-                "parsed": result.parsed,
-                "hits": [hit_to_json(hit) for hit in result.hits],
-            }
+    query = read_request(sentence, structured, start=start, end=end, region=region, how=region_how)
+    within = make_limits(videos, labels, colours)
+    if like:
+        query = replace(query, like=like)
+    if image is not None:
+        place = parse_box(crop) if crop else mask
+        query = replace(query, object_vector=look_at_picture(image, place, settings))
+    elif crop or mask is not None:
+        raise InputError("A crop or mask is given without a picture", expected="--image FILE", do="name it")
+    if query == Query() and within == SearchFilter():
+        raise QueryError(
+            "Nothing was asked",
+            expected='a sentence, such as "red car turning left", or one of the options',
+            do="say what to look for",
         )
+    result = replace(
+        search_index(
+            query,
+            settings=settings,
+            limit=limit,
+            min_score=min_score,
+            within=within,
+            cursor=cursor,
+            verification=Verification(verify, verify_seconds),
+        ),
+        query=sentence or query.text,
+    )
+    if as_json:
+        print_json(result_to_json(result))
         if thumbnails is not None:
             save_thumbnails(result, thumbnails)
         return
     print_hits(result)
     if result.hits:
         folder = thumbnails or settings.home / "hits" / _slug(result.query)
-        save_thumbnails(result, folder, replace=thumbnails is None)
+        save_thumbnails(result, folder, anew=thumbnails is None)
         console.print(escape(f"Pictures: {folder}"), highlight=False, soft_wrap=True)
-
-
-def read_request(sentence: str, structured: str) -> str | Query:
-    """The sentence, or the structured query of a file or of the standard input. One of them must be given."""
-    if bool(sentence) == bool(structured):
-        raise QueryError(
-            "A sentence and a structured query were given" if sentence else "Nothing was asked",
-            expected='either a sentence, such as "red car turning left", or --structured FILE',
-            do="give one of them",
-        )
-    if sentence:
-        return sentence
-    try:
-        text = sys.stdin.read() if structured == "-" else Path(structured).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise QueryError(
-            f"The structured query {structured} cannot be read: {error}",
-            expected="a file of JSON",
-            do="correct the path",
-        ) from error
-    return read_query(text)
+    for note in result.notes:
+        console.print(f"[dim]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
+    if result.next_cursor:
+        console.print(f"[dim]Next page:[/] --cursor {result.next_cursor}", highlight=False, soft_wrap=True)
 
 
 def print_hits(result: SearchResult) -> None:
@@ -108,9 +150,9 @@ def print_hits(result: SearchResult) -> None:
     console.print(table)
 
 
-def save_thumbnails(result: SearchResult, folder: Path, *, replace: bool = False) -> None:
-    """Write one JPEG a hit, named by rank and object; `replace` empties our own folder first."""
-    if replace:
+def save_thumbnails(result: SearchResult, folder: Path, *, anew: bool = False) -> None:
+    """Write one JPEG a hit, named by rank and object; `anew` empties our own folder first."""
+    if anew:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     for place, hit in enumerate(result.hits, 1):

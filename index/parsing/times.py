@@ -68,6 +68,14 @@ def read_seconds(text: str) -> float:
     return _NUMBERS[number] * _unit_s(unit)
 
 
+def read_point(text: str) -> float | None:
+    """Seconds of a time that stands alone, as in "90", "1:30" or "1 min 30 s"; None for anything else."""
+    text = text.strip().lower()
+    if re.fullmatch(_NUMBER, text):
+        return float(text)
+    return read_seconds(text) if re.fullmatch(_POINT, text) else None
+
+
 def _unit_s(unit: str) -> float:
     return {"h": 3600.0, "m": 60.0, "s": 1.0}[unit[0].lower()]
 

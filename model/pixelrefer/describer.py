@@ -9,7 +9,12 @@ from threading import Lock
 import torch
 
 from tubelet.model.describing.base import DescribeRequest, Description, ObjectView
-from tubelet.model.pixelrefer.captioner import PixelReferCaptioner, RegionRequest, phrase_question
+from tubelet.model.pixelrefer.captioner import (
+    ChoiceScore,
+    PixelReferCaptioner,
+    RegionRequest,
+    phrase_question,
+)
 from tubelet.model.pixelrefer.catalogue import find_checkpoint
 from tubelet.model.pixelrefer.prompts import DESCRIBE_VIDEO
 from tubelet.model.pixelrefer.regions import Region, RegionView
@@ -45,6 +50,10 @@ class PixelReferDescriber:
             for answer in answers
         ]
 
+    def choose(self, request: DescribeRequest, choices: Sequence[str]) -> list[ChoiceScore]:
+        """How likely each of some answers to a request's question is, in order."""
+        return self._captioner.choose(_convert(request), choices)
+
 
 class LazyDescriber:
     """A describer by checkpoint that reads the weights when the first object is described.
@@ -70,11 +79,19 @@ class LazyDescriber:
     def describe(self, requests: Sequence[DescribeRequest]) -> list[Description]:
         """As `PixelReferDescriber.describe`, after loading the weights where that is still to be done."""
         with self._busy:
-            if self._describer is None:
-                dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
-                captioner = PixelReferCaptioner.load(self._checkpoint, device=self._device, dtype=dtype)
-                self._describer = PixelReferDescriber(captioner)
-            return self._describer.describe(requests)
+            return self._load().describe(requests)
+
+    def choose(self, request: DescribeRequest, choices: Sequence[str]) -> list[ChoiceScore]:
+        """As `PixelReferDescriber.choose`, after loading the weights where that is still to be done."""
+        with self._busy:
+            return self._load().choose(request, choices)
+
+    def _load(self) -> PixelReferDescriber:
+        if self._describer is None:
+            dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
+            captioner = PixelReferCaptioner.load(self._checkpoint, device=self._device, dtype=dtype)
+            self._describer = PixelReferDescriber(captioner)
+        return self._describer
 
 
 def load_describer(checkpoint: str | Path, *, device: str = "") -> LazyDescriber:

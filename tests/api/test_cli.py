@@ -92,7 +92,7 @@ def test_search_tells_two_red_cars_apart(home: Path) -> None:
 
 def test_search_json_is_as_documented(home: Path, clip: Path) -> None:
     answer = search(home, "red car", "--limit", "2")
-    assert set(answer) == {"query", "parsed", "hits"}
+    assert set(answer) == {"query", "parsed", "hits", "next_cursor"}
     assert len(answer["hits"]) == 2
     for hit in answer["hits"]:
         assert set(hit) == {

@@ -52,10 +52,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def run(home: Path, *arguments: str | Path, code: int = 0) -> str:
-    """What `tubelet search` prints; its errors when another exit code is expected."""
+def run(home: Path, *arguments: str | Path, code: int = 0, command: str = "search") -> str:
+    """What a command prints; its errors when another exit code is expected."""
     with redirect_stdout(io.StringIO()) as stdout, redirect_stderr(io.StringIO()) as stderr:
-        found = run_command(["search", "--home", str(home), *map(str, arguments)])
+        found = run_command([command, "--home", str(home), *map(str, arguments)])
     assert found == code, stderr.getvalue()
     return " ".join(stderr.getvalue().split()) if code else stdout.getvalue()
 
@@ -96,6 +96,69 @@ def test_structured_queries_that_cannot_be_meant_are_refused(
 ) -> None:
     (tmp_path / "query.json").write_text(text)
     assert named in run(home, "--structured", tmp_path / "query.json", code=2)
+
+
+def test_pages_follow_each_other(home: Path) -> None:
+    ids = []
+    cursor: list[str] = []
+    for _ in range(3):
+        page = search(home, "--limit", "1", *cursor, "red car")
+        ids += list_objects(page)
+        cursor = ["--cursor", page.get("next_cursor", "")]
+    assert sorted(ids) == ["v1-o1", "v1-o2", "v1-o3"]
+    assert cursor == ["--cursor", ""]
+    first = search(home, "--limit", "1", "red car")["next_cursor"]
+    assert "another query" in run(home, "--limit", "1", "--cursor", first, "blue van", code=2)
+    assert "--cursor" in run(home, "--limit", "1", "--thumbnails", home / "pictures", "red car")
+
+
+def test_limits_alone_are_a_request(home: Path) -> None:
+    assert list_objects(search(home, "--colour", "blue")) == ["v1-o3"]
+    assert len(list_objects(search(home, "--from", "0:02", "--to", "3s"))) == 3
+    assert list_objects(search(home, "--to", "0.5")) == []
+    assert len(list_objects(search(home, "--region", "0,0,0.5,1", "--region-how", "inside"))) == 3
+    assert list_objects(search(home, "--region", "0.5,0,1,1")) == []
+    assert list_objects(search(home, "--video", "v2")) == []
+    assert len(list_objects(search(home, "--video", "/videos/v1.mp4", "car"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--from", "soon"], "--from is 'soon'"),
+        (["--from", "9", "--to", "3"], "start_s is 9"),
+        (["--region", "1,2,3"], "--region is '1,2,3'"),
+        (["--region", "0.5,0,0.2,1"], "region's box"),
+        (["--region", "0,0,1,1", "--region-how", "over"], "--region-how is 'over'"),
+        (["--colour", "mauve"], "'mauve'"),
+        (["--video", "v1", "--video", "/videos/v1.mp4"], "by address and by id"),
+        (["--like", "nobody"], "no object 'nobody'"),
+        (["--like", "v1-o1"], "No vector of object"),
+        (["--image", "nowhere.jpg"], "nowhere.jpg"),
+        (["--crop", "0,0,5,5", "red"], "without a picture"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(home: Path, arguments: list[str], named: str) -> None:
+    assert named in run(home, *arguments, code=2)
+
+
+def test_objects_are_counted(home: Path) -> None:
+    def count(*arguments: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(run(home, "--json", *arguments, command="count"))
+        return answer
+
+    assert count("red cars")["num_objects"] == 2
+    assert count("not red")["num_objects"] == 1
+    assert count()["num_objects"] == 3
+    by_colour = count("--by", "colour")["bins"]
+    assert [(each["key"], each["num_objects"]) for each in by_colour] == [("red", 2), ("blue", 1)]
+    assert [each["key"] for each in count("--by", "time", "--bin-s", "2")["bins"]] == [
+        *("0-2 s", "2-4 s", "4-6 s"),
+    ]
+    told = run(home, "--by", "colour", command="count")
+    assert "3 objects in 3 moments" in told
+    assert "█" in told
+    assert "one of: time" in run(home, "--by", "smell", command="count", code=2)
 
 
 def test_a_request_is_one_sentence_or_one_file(home: Path, tmp_path: Path) -> None:
