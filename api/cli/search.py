@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -89,10 +89,10 @@ def search_command(
     query = read_request(sentence, structured, start=start, end=end, region=region, how=region_how)
     within = make_limits(videos, labels, colours)
     if like:
-        query = replace(query, like=like)
+        query = dataclasses.replace(query, like=like)
     if image is not None:
         place = parse_box(crop) if crop else mask
-        query = replace(query, object_vector=look_at_picture(image, place, settings))
+        query = dataclasses.replace(query, object_vector=look_at_picture(image, place, settings))
     elif crop or mask is not None:
         raise InputError("A crop or mask is given without a picture", expected="--image FILE", do="name it")
     if query == Query() and within == SearchFilter():
@@ -101,7 +101,7 @@ def search_command(
             expected='a sentence, such as "red car turning left", or one of the options',
             do="say what to look for",
         )
-    result = replace(
+    result = dataclasses.replace(
         search_index(
             query,
             settings=settings,
@@ -121,7 +121,7 @@ def search_command(
     print_hits(result)
     if result.hits:
         folder = thumbnails or settings.home / "hits" / _slug(result.query)
-        save_thumbnails(result, folder, anew=thumbnails is None)
+        save_thumbnails(result, folder, replace=thumbnails is None)
         console.print(escape(f"Pictures: {folder}"), highlight=False, soft_wrap=True)
     for note in result.notes:
         console.print(f"[dim]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
@@ -150,9 +150,9 @@ def print_hits(result: SearchResult) -> None:
     console.print(table)
 
 
-def save_thumbnails(result: SearchResult, folder: Path, *, anew: bool = False) -> None:
-    """Write one JPEG a hit, named by rank and object; `anew` empties our own folder first."""
-    if anew:
+def save_thumbnails(result: SearchResult, folder: Path, *, replace: bool = False) -> None:
+    """Write one JPEG a hit, named by rank and object; `replace` empties our own folder first."""
+    if replace:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     for place, hit in enumerate(result.hits, 1):
