@@ -16,7 +16,7 @@ VISITS = [(6.0, 19.9), (22.7, 44.9), (50.2, 70.0), (74.4, 86.9), (92.1, 120.0), 
 WITHIN_S = 0.5
 
 
-def test_the_red_car_is_found_first_and_timed(real_videos: Path, tmp_path: Path) -> None:
+def test_each_car_is_found_first_for_its_own_query_and_timed(real_videos: Path, tmp_path: Path) -> None:
     settings = load_settings({"home": tmp_path})
     report = tubelet.index(str(real_videos / "car-detection.mp4"), settings=settings)
     assert report.videos[0].num_objects == len(CARS)
@@ -24,6 +24,11 @@ def test_the_red_car_is_found_first_and_timed(real_videos: Path, tmp_path: Path)
     assert first.attributes.colours == ("red",)
     assert first.score > second.score + 0.2
     assert (first.start_s, first.end_s) == pytest.approx(CARS["red"], abs=WITHIN_S)
+    for query, spans in {"teal car": ["teal"], "white car": ["white up", "white down"]}.items():
+        best, next_best, *_ = tubelet.search(query, settings=settings).hits
+        assert best.start_s in [pytest.approx(CARS[span][0], abs=WITHIN_S) for span in spans]
+        assert best.attributes.category in ("car", "vehicle")
+        assert best.score > next_best.score
     lives = sorted((item.start_s, item.end_s) for item, _ in open_index(settings).iterate_objects())
     for life, truth in zip(lives, sorted(CARS.values()), strict=True):
         assert life == pytest.approx(truth, abs=WITHIN_S)
