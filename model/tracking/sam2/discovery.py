@@ -25,12 +25,14 @@ class DiscoverySettings:
     `stability_offset` is how far the logit threshold is moved up and down; stability is the IoU of the two
     masks. A mask that touches `background_sides` of the picture's four sides is background.
 
-    Asking about a point costs as much as following an object, so the grid of `points_per_side` points a side
-    is asked in `turns_per_side` x `turns_per_side` turns, each a coarser grid of its own; 1 asks all at once.
+    Asking about a point costs about as much as following an object, so a key frame asks every `num_turns`th
+    diagonal of the grid, the next key frame the next ones: 2 is a chessboard's fields in turn, 1 asks all at
+    once. A whole round should take no longer than the margin of a chunk, in which its tracker learns what its
+    neighbour knows.
     """
 
     points_per_side: int = 16
-    turns_per_side: int = 2
+    num_turns: int = 2
     min_iou: float = 0.8
     min_stability: float = 0.92
     stability_offset: float = 1.0
@@ -43,7 +45,7 @@ class DiscoverySettings:
     max_num_masks: int = 256
 
     def __post_init__(self) -> None:
-        for name in ("points_per_side", "turns_per_side", "num_points_at_once", "max_num_masks"):
+        for name in ("points_per_side", "num_turns", "num_points_at_once", "max_num_masks"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}", expected="1 or more")
         for name in ("min_iou", "min_stability", "max_duplicate_iou", "min_part_inside", "max_area_share"):
@@ -116,23 +118,17 @@ def _spread_points(
 ) -> Tensor:
     """The centres of a grid's cells, (B, 2) in pixels of the frame, without those on followed objects."""
     height, width = session.size
-    steps = (torch.arange(settings.points_per_side) + 0.5) / settings.points_per_side
-    rows, columns = steps, steps
+    places = torch.arange(settings.points_per_side)
+    row, column = torch.meshgrid(places, places, indexing="ij")
     if turn is not None:
-        row, column = order_turns(settings.turns_per_side)[turn % settings.turns_per_side**2]
-        rows, columns = steps[row :: settings.turns_per_side], steps[column :: settings.turns_per_side]
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    points_B2 = torch.stack([x.flatten(), y.flatten()], dim=1)
+        is_asked = (row + column) % settings.num_turns == turn % settings.num_turns
+        row, column = row[is_asked], column[is_asked]
+    points_B2 = (torch.stack([column.flatten(), row.flatten()], dim=1) + 0.5) / settings.points_per_side
     if followed_hw is not None:
         num_rows, num_columns = followed_hw.shape
         cells = (points_B2[:, 1] * num_rows).long(), (points_B2[:, 0] * num_columns).long()
         points_B2 = points_B2[~followed_hw.cpu()[cells]]
     return points_B2 * torch.tensor([width, height])
-
-
-def order_turns(per_side: int) -> list[tuple[int, int]]:
-    """First row and column of each turn, along diagonals, so that turns which follow each other lie apart."""
-    return [(row, (row + shift) % per_side) for shift in range(per_side) for row in range(per_side)]
 
 
 def _ask(session: Sam2Session, points_B2: Tensor, settings: DiscoverySettings) -> FrameMasks:
