@@ -35,7 +35,8 @@ from tubelet.model.tracking.sam2.discovery import DiscoverySettings
 from tubelet.model.tracking.sam2.engine import IMAGE_MEAN, IMAGE_STD, Sam2Session
 from tubelet.model.tracking.sam2.network import Sam2Network, TransformersNetwork
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
-from tubelet.model.tracking.sam2.tracker import Sam2Tracker, TrackerSettings, make_tracker
+from tubelet.model.tracking.sam2.settings import TrackerSettings
+from tubelet.model.tracking.sam2.tracker import Sam2Tracker, make_tracker
 from tubelet.model.tracking.sam2.weights import load_network
 from tubelet.model.tracking.truth import read_mask_folder
 from tubelet.records import Rle

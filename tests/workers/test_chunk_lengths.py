@@ -17,7 +17,8 @@ from tubelet.model.tracking.base import Tracker
 from tubelet.model.tracking.measures import measure_tracking
 from tubelet.model.tracking.motion import MotionTracker
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings
-from tubelet.model.tracking.sam2.tracker import Sam2Tracker, TrackerSettings
+from tubelet.model.tracking.sam2.settings import TrackerSettings
+from tubelet.model.tracking.sam2.tracker import Sam2Tracker
 from tubelet.model.training.world import ClipSpec, render_clip
 from tubelet.records import Box, Source, Tubelet, Video
 from tubelet.workers.chunk import plan_chunks
@@ -116,6 +117,10 @@ def film_things(path: Path, times_s: Sequence[float]) -> Truth:
     return truth
 
 
+def make_motion() -> Tracker:
+    return MotionTracker(num_context_frames=20)
+
+
 def make_sam2() -> Tracker:
     settings = TrackerSettings(key_every_s=0.5, discovery=DiscoverySettings(points_per_side=8))
     return Sam2Tracker(ColourNetwork(128), settings=settings)
@@ -123,7 +128,7 @@ def make_sam2() -> Tracker:
 
 @pytest.mark.parametrize(
     ("make_film", "make_tracker"),
-    [(film_junction, MotionTracker), (film_street, MotionTracker), (film_things, make_sam2)],
+    [(film_junction, make_motion), (film_street, make_motion), (film_things, make_sam2)],
     ids=["motion-junction", "motion-street", "sam2-things"],
 )
 def test_tubelets_are_the_same_in_1_4_and_10_chunks(

@@ -15,7 +15,8 @@ from tests.model.tracking.sam2.plain_film import BLUE, GREEN, RED, film_plainly
 from tubelet.model.frame import Image
 from tubelet.model.tracking.base import Tracker
 from tubelet.model.tracking.motion import MotionTracker
-from tubelet.model.tracking.sam2.tracker import Sam2Tracker, TrackerSettings
+from tubelet.model.tracking.sam2.settings import TrackerSettings
+from tubelet.model.tracking.sam2.tracker import Sam2Tracker
 from tubelet.records import Source, Tracklet, Video
 from tubelet.workers.chunk import plan_chunks
 from tubelet.workers.chunk_result import ChunkResult

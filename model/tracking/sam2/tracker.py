@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tubelet.errors import SettingsError, VideoFormatError
+from tubelet.errors import VideoFormatError
 from tubelet.model.frame import Frame
 from tubelet.model.masks import mask_box
 from tubelet.model.tracking.base import TrackedFrame, TrackedObject, Tracker, make_cap_warning
@@ -26,59 +26,15 @@ from tubelet.model.tracking.sam2.candidates import (
     from_motion,
 )
 from tubelet.model.tracking.sam2.detector import Detector
-from tubelet.model.tracking.sam2.discovery import DiscoverySettings, discover
-from tubelet.model.tracking.sam2.engine import MAX_PROMPTED_FRAMES, Sam2Session
+from tubelet.model.tracking.sam2.discovery import discover
+from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.network import Sam2Network
+from tubelet.model.tracking.sam2.settings import TrackerSettings, read_settings
 from tubelet.model.tracking.sam2.weights import find_folder, load_network, name_checkpoint
 from tubelet.records import Observation
 
 _SAME_TIME_S = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class TrackerSettings:
-    """How objects come and go.
-
-    Every `key_every_s`, on one grid for the video, the whole frame is searched for new objects. A candidate
-    is new when live masks cover less than `max_covered` of it. An object is dropped when it was out of sight,
-    or scored below `min_score`, for `max_absent_s`, and when its mask has come to lie on an older object's by
-    more than `max_duplicate_iou`. At most `max_num_objects` are followed at a time.
-
-    With `reprompt_from_motion`, what `motion` is sure of sets right what is followed already: in key frames,
-    and when a thing has begun to move, an object whose mask has an IoU of at most `max_drifted_iou` with the
-    one motion mask on it is prompted anew; 1 prompts always. It is meant for networks that drift more than
-    `motion` does before fixed cameras. Of the frames on which an object was prompted the latest
-    `max_prompted_frames` stay in its memory; each makes following it dearer.
-    """
-
-    key_every_s: float = 2.0
-    max_num_objects: int = 32
-    max_covered: float = 0.5
-    max_absent_s: float = 4.0
-    min_score: float = 0.3
-    min_area_share: float = 0.0003
-    max_duplicate_iou: float = 0.85
-    max_batch: int = 32
-    max_prompted_frames: int = MAX_PROMPTED_FRAMES
-    reprompt_from_motion: bool = False
-    max_drifted_iou: float = 0.7
-    discovery: DiscoverySettings | None = field(default_factory=DiscoverySettings)
-    """None leaves the search to motion and detector."""
-
-    def __post_init__(self) -> None:
-        for name, low in (
-            ("key_every_s", 0.0),
-            ("max_num_objects", 1),
-            ("max_absent_s", 0.0),
-            ("min_score", 0.0),
-            ("min_area_share", 0.0),
-            ("max_batch", 1),
-            ("max_prompted_frames", 1),
-            ("max_drifted_iou", 0.0),
-        ):
-            if not getattr(self, name) >= low:
-                raise SettingsError(f"{name} is {getattr(self, name)}", expected=f"{low} or more")
 
 
 class Sam2Tracker:
@@ -99,7 +55,7 @@ class Sam2Tracker:
         detector: Detector | None = None,
     ) -> None:
         self._network = network
-        self._settings = settings or TrackerSettings()
+        self.settings = settings or TrackerSettings()
         self._motion = motion or MotionTracker()
         self._detector = detector
         self._name = name
@@ -118,7 +74,7 @@ class Sam2Tracker:
         Raises VideoFormatError when the frames do not all have one size, ModelError when the network gives
         what is not a number.
         """
-        run = _Run(self._network, self._settings, self._detector)
+        run = _Run(self._network, self.settings, self._detector)
         for tracked in self._motion.track(_check_sizes(frames), context):
             objects = run.step(tracked.frame, tracked.objects)
             yield TrackedFrame(tracked.frame, objects, tracked.camera, warnings=run.take_warnings())
@@ -134,6 +90,7 @@ def make_tracker(
 ) -> Sam2Tracker:
     """The tracker with the weights of a checkpoint, a folder or a name as in `load_network`.
 
+    Without `settings`, those that the checkpoint's folder carries (`read_settings`), or the usual ones.
     Without `device`, the first GPU if there is one. Weights are bfloat16 on a GPU, float32 on a processor;
     Meta's own code, which must be installed, always runs in float32.
     """
@@ -147,6 +104,7 @@ def make_tracker(
     else:
         dtype = torch.bfloat16 if chosen.type == "cuda" else torch.float32
         network = load_network(folder, device=chosen, dtype=dtype)
+    settings = settings or read_settings(folder)
     return Sam2Tracker(network, name=name_checkpoint(folder), settings=settings, detector=detector)
 
 

@@ -31,7 +31,8 @@ from tubelet.model.tracking.base import TrackedFrame
 from tubelet.model.tracking.sam2.detector import Detection
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings
 from tubelet.model.tracking.sam2.network import DecodedMasks, ImageFeatures, TransformersNetwork
-from tubelet.model.tracking.sam2.tracker import Sam2Tracker, TrackerSettings, make_tracker
+from tubelet.model.tracking.sam2.settings import TrackerSettings
+from tubelet.model.tracking.sam2.tracker import Sam2Tracker, make_tracker
 from tubelet.model.tracking.sam2.weights import save_model
 from tubelet.model.tracking.shots import track_shots
 from tubelet.records import Box

@@ -1,0 +1,110 @@
+"""How the tracker `sam2` works with its network, and the file in which a checkpoint says what suits it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from tubelet.errors import SettingsError
+from tubelet.model.tracking.sam2.discovery import DiscoverySettings
+from tubelet.model.tracking.sam2.engine import MAX_PROMPTED_FRAMES
+
+SETTINGS_FILE = "tracker.json"
+"""Beside a checkpoint's config.json. Only what differs from the usual settings needs to be in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSettings:
+    """How objects come and go.
+
+    Every `key_every_s`, on one grid for the video, the whole frame is searched for new objects. A candidate
+    is new when live masks cover less than `max_covered` of it. An object is dropped when it was out of sight,
+    or scored below `min_score`, for `max_absent_s`, and when its mask has come to lie on an older object's by
+    more than `max_duplicate_iou`. At most `max_num_objects` are followed at a time.
+
+    With `reprompt_from_motion`, what `motion` is sure of sets right what is followed already: in key frames,
+    and when a thing has begun to move, an object whose mask has an IoU of at most `max_drifted_iou` with the
+    one motion mask on it is prompted anew; 1 prompts always. It is meant for networks that drift more than
+    `motion` does before fixed cameras. Of the frames on which an object was prompted the latest
+    `max_prompted_frames` stay in its memory; each makes following it dearer.
+    """
+
+    key_every_s: float = 2.0
+    max_num_objects: int = 32
+    max_covered: float = 0.5
+    max_absent_s: float = 4.0
+    min_score: float = 0.3
+    min_area_share: float = 0.0003
+    max_duplicate_iou: float = 0.85
+    max_batch: int = 32
+    max_prompted_frames: int = MAX_PROMPTED_FRAMES
+    reprompt_from_motion: bool = False
+    max_drifted_iou: float = 0.7
+    discovery: DiscoverySettings | None = field(default_factory=DiscoverySettings)
+    """None leaves the search to motion and detector."""
+
+    def __post_init__(self) -> None:
+        for name, low in (
+            ("key_every_s", 0.0),
+            ("max_num_objects", 1),
+            ("max_absent_s", 0.0),
+            ("min_score", 0.0),
+            ("min_area_share", 0.0),
+            ("max_batch", 1),
+            ("max_prompted_frames", 1),
+            ("max_drifted_iou", 0.0),
+        ):
+            if not getattr(self, name) >= low:
+                raise SettingsError(f"{name} is {getattr(self, name)}", expected=f"{low} or more")
+
+
+def read_settings(folder: Path) -> TrackerSettings:
+    """The settings that a checkpoint's folder carries; the usual ones where it has no `tracker.json`.
+
+    The file is a JSON object of fields of `TrackerSettings`; `discovery` is an object of `DiscoverySettings`,
+    or null. Raises SettingsError for an unknown name or a bad value.
+    """
+    file = folder / SETTINGS_FILE
+    if not file.exists():
+        return TrackerSettings()
+    try:
+        given = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{file} cannot be read: {error}", expected="a JSON object", do="correct or delete it"
+        ) from error
+    if isinstance(given, dict) and isinstance(given.get("discovery"), dict):
+        given = given | {"discovery": _make(DiscoverySettings, given["discovery"], file)}
+    made = _make(TrackerSettings, given, file)
+    assert isinstance(made, TrackerSettings)
+    return made
+
+
+def write_settings(folder: Path, settings: TrackerSettings) -> None:
+    """Write the settings into a checkpoint's folder, as `read_settings` reads them."""
+    text = json.dumps(asdict(settings), indent=2) + "\n"
+    (folder / SETTINGS_FILE).write_text(text, encoding="utf-8")
+
+
+def _make(
+    kind: type[TrackerSettings] | type[DiscoverySettings], given: Any, file: Path
+) -> TrackerSettings | DiscoverySettings:
+    known = {item.name for item in fields(kind)}
+    if not isinstance(given, Mapping) or not given.keys() <= known:
+        unknown = sorted(given.keys() - known) if isinstance(given, Mapping) else given
+        raise SettingsError(
+            f"{file} holds {unknown!r}", expected=f"some of: {', '.join(sorted(known))}", do="correct it"
+        )
+    for name, value in given.items():
+        usual = getattr(kind(), name)
+        fits = isinstance(value, bool) == isinstance(usual, bool) and isinstance(value, int | float)
+        if name == "discovery":
+            fits = value is None or isinstance(value, DiscoverySettings)
+        if not fits or (type(usual) is int and not isinstance(value, int)):
+            raise SettingsError(
+                f"{file} holds {name} = {value!r}", expected=f"a value like {usual!r}", do="correct it"
+            )
+    return kind(**given)
