@@ -21,7 +21,8 @@ from tubelet.index.query_checks import check_filter, check_query
 from tubelet.index.searching.asking import make_ask
 from tubelet.index.searching.candidates import ROW_ID, Ask, find_candidates
 from tubelet.index.searching.filters import read_recorded
-from tubelet.index.searching.ranking import SCORE_DECIMALS, rank_objects
+from tubelet.index.searching.grouping import SCORE_DECIMALS
+from tubelet.index.searching.ranking import rank_objects
 from tubelet.index.searching.scoring import score_rows
 from tubelet.index.searching.view import View
 from tubelet.index.store import IndexStore

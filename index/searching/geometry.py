@@ -81,6 +81,11 @@ def measure_relation(kind: RelationKind, first: Track, second: Track) -> float:
     return 0.0 if pair is None else float(np.clip(_FORMULAS[kind](pair), 0.0, 1.0))
 
 
+def find_reach(kind: RelationKind) -> float:
+    """How many own lengths apart two objects may be at most for the relation to hold at all."""
+    return _REACH.get(kind, _REACH.get(INVERSE.get(kind, kind), np.inf))
+
+
 def fade(values: Array, full: float, zero: float) -> Array:
     """1 up to `full`, falling to 0 at `zero`; the other way round when `zero` is the smaller."""
     faded: Array = np.clip((zero - values) / (zero - full), 0.0, 1.0)
@@ -292,3 +297,15 @@ _FORMULAS: Mapping[RelationKind, Callable[[_Pair], float]] = {
     "above": _measure_side(0.0, -1.0),
     "below": _measure_side(0.0, 1.0),
 }
+
+_REACH: Mapping[RelationKind, float] = {
+    "follows": 8.0,
+    "behind": 6.0,
+    "next-to": 2.5,
+    "passes": 4.0,
+    "overtakes": 4.0,
+    "touches": 0.0,
+    "left-of": 5.0,
+    "above": 5.0,
+}
+"""Where the formulas' fades end."""

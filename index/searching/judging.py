@@ -109,13 +109,17 @@ def match_category(asked: str, label: str) -> float:
 def _judge_colour(value: str, moments: pa.Table) -> Values:
     lists = moments["colours"].combine_chunks()
     lengths = to_numpy(lists.value_lengths()).astype(np.int64)
-    names = lists.flatten().to_numpy(zero_copy_only=False)
+    names = pc.dictionary_encode(lists.flatten())
     shares = to_numpy(moments["colour_shares"].combine_chunks().flatten())
     rows = np.repeat(np.arange(len(lengths)), lengths)
     is_first = np.diff(rows, prepend=-1) > 0
     full = match_colours([value])
     close = match_colours(name for pair in CLOSE_COLOURS if value in pair for name in pair) - full
-    likeness = np.array([1.0 if name in full else CLOSE_COLOUR if name in close else 0.0 for name in names])
+    each = [
+        1.0 if name in full else CLOSE_COLOUR if name in close else 0.0
+        for name in names.dictionary.to_pylist()
+    ]
+    likeness = np.array(each, dtype=np.float64)[to_numpy(names.indices).astype(np.int64)]
     weight = np.where(is_first, 1.0, np.minimum(1.0, shares / SECOND_COLOUR_FULL_SHARE))
     values = np.where(lengths > 0, 0.0, np.nan)
     np.maximum.at(values, rows, likeness * weight)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tubelet.index.searching.judging import Values, to_numpy
 from tubelet.index.structured_query import Query, Region, SearchFilter, TimeWindow
 
+MIN_LENGTH_PX = 1e-3
 _SIDES = ("x0", "y0", "x1", "y1")
 
 
@@ -29,6 +30,17 @@ class Paths:
         """Times (n) and boxes (n, 4) of one moment."""
         part = slice(self.offsets[row], self.offsets[row + 1])
         return self.times[part], self.boxes[part]
+
+    def measure_extents(self) -> tuple[Values, Values]:
+        """For each moment the box around all its boxes (m, 4), and its own length where it is largest (m)."""
+        if len(self.offsets) == 1:
+            return np.empty((0, 4)), np.empty(0)
+        starts = self.offsets[:-1]
+        low = np.minimum.reduceat(self.boxes[:, :2], starts, axis=0)
+        high = np.maximum.reduceat(self.boxes[:, 2:], starts, axis=0)
+        sizes = self.boxes[:, 2:] - self.boxes[:, :2]
+        lengths = np.sqrt(np.maximum.reduceat(sizes[:, 0] * sizes[:, 1], starts))
+        return np.concatenate([low, high], axis=1), np.maximum(lengths, MIN_LENGTH_PX)
 
 
 def keep_in_region(

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from tubelet.index.searching.candidates import Candidates, Rows
 from tubelet.index.searching.filters import make_name_filter
+from tubelet.index.searching.grouping import SCORE_DECIMALS, Groups
 from tubelet.index.searching.judging import BEFORE_COLUMN, Values, to_numpy
 from tubelet.index.searching.relating import Related, RelationJudge, measure_relation_factor
-from tubelet.index.searching.scoring import RowScores, score_rows
+from tubelet.index.searching.scoring import RowScores
 from tubelet.index.searching.sequences import match_steps, trace_steps
 from tubelet.index.searching.surroundings import Surroundings, Window
 from tubelet.index.searching.view import View
@@ -31,7 +32,6 @@ MOMENTS_LOOKED_AT = 4
 """Of an object's moments, the best so many are tried against what is around them."""
 
 FIRST_BATCH, BATCH_GROWTH, MAX_BATCH = 32, 2, 256
-SCORE_DECIMALS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,85 +54,33 @@ class Ranking:
     notes: tuple[str, ...] = ()
 
 
-class _Table:
-    """Candidates sorted by object and time, with their scores."""
-
-    def __init__(self, query: Query, candidates: Candidates) -> None:
-        names = candidates.moments["object_id"].to_numpy(zero_copy_only=False).astype(str)
-        ids = candidates.moments["moment_id"].to_numpy(zero_copy_only=False).astype(str)
-        order = np.lexsort((ids, to_numpy(candidates.moments["start_s"]), names))
-        self.query = query
-        self.candidates = candidates.take(order)
-        self.moments = self.candidates.moments
-        self.objects, self.ids = names[order], ids[order]
-        self.starts = to_numpy(self.moments["start_s"])
-        self.first = np.flatnonzero(np.append(True, self.objects[1:] != self.objects[:-1]))[: len(order)]
-        self.numbers = np.repeat(
-            np.arange(len(self.first)), np.diff(np.append(self.first, len(self.objects)))
-        )
-        self.scores = score_rows(query, self.moments, self.candidates.cosines, self.candidates.looks)
-
-    def bound(self) -> Values:
-        """What each object reaches, or reaches at most where its surroundings count."""
-        return _score_objects(self.query, self.scores, self.numbers, self.first)
-
-    def rows_of(self, number: int) -> Rows:
-        """An object's rows."""
-        end = self.first[number + 1] if number + 1 < len(self.first) else len(self.objects)
-        return np.arange(self.first[number], end)
-
-
 def rank_objects(
     view: View, query: Query, candidates: Candidates, *, num_wanted: int, min_score: float
 ) -> Ranking:
     """The best `num_wanted` objects that reach `min_score`. Equal scores go by time, then by id."""
     if len(candidates.moments) == 0:
         return Ranking((), candidates.moments)
-    table = _Table(query, candidates)
-    bound = table.bound()
+    groups = Groups(query, candidates)
+    bound = groups.score_objects()
     changes = any(condition.kind == "change" for condition in query.list_conditions())
     if not (changes or query.relations or query.count):
-        order = _sort_objects(table, bound)
-        chosen = order[: np.searchsorted(-np.round(bound[order], SCORE_DECIMALS), -min_score, side="right")]
-        ranked = [_choose(table, table.scores, int(number)) for number in chosen[:num_wanted]]
-        return Ranking(ranked, table.moments)
-    return _look_around(view, table, bound, changes=changes, num_wanted=num_wanted, min_score=min_score)
+        order = groups.sort_objects(bound, num_wanted)
+        chosen = order[np.round(bound[order], SCORE_DECIMALS) >= min_score]
+        ranked = [_choose(groups, groups.scores, int(number)) for number in chosen]
+        return Ranking(ranked, groups.moments)
+    return _look_around(view, groups, bound, changes=changes, num_wanted=num_wanted, min_score=min_score)
 
 
-def _score_objects(query: Query, scores: RowScores, numbers: Rows, first: Rows) -> Values:
-    if not query.steps:
-        totals: Values = np.maximum.reduceat(scores.total, first)
-        return totals
-    common, likeness = (np.maximum.reduceat(part, first) for part in (scores.common, scores.likeness))
-    values: Values = common * likeness * match_steps(query.steps, scores.steps, numbers)
-    return values
-
-
-def _sort_objects(table: _Table, scores: Values) -> Rows:
-    """Object numbers, best first, by score, then by when their best moment begins, then by id."""
-    best = _find_best_rows(table, table.scores.total)
-    names = table.objects[table.first]
-    order: Rows = np.lexsort((names, table.starts[best], -np.round(scores, SCORE_DECIMALS)))
-    return order
-
-
-def _find_best_rows(table: _Table, totals: Values) -> Rows:
-    """Of each object the row with the highest total, the earliest of equal ones."""
-    order = np.lexsort((table.ids, table.starts, -np.round(totals, SCORE_DECIMALS), table.numbers))
-    best: Rows = order[table.first]
-    return best
-
-
-def _choose(table: _Table, scores: RowScores, number: int) -> Ranked:
+def _choose(groups: Groups, scores: RowScores, number: int) -> Ranked:
     """An object by its best moment, or by its best moments for the steps."""
-    rows = table.rows_of(number)
+    rows = groups.rows_of(number)
     totals = np.round(scores.total[rows], SCORE_DECIMALS)
-    if not table.query.steps:
+    if not groups.query.steps:
         row = int(rows[np.argmax(totals)])
         return Ranked(row, float(scores.total[row]))
     factors = [step[rows] for step in scores.steps]
-    places = trace_steps(table.query.steps, factors)
-    value = match_steps(table.query.steps, factors, np.zeros(len(rows), dtype=np.int64))[0]
+    places = trace_steps(groups.query.steps, factors)
+    value = match_steps(groups.query.steps, factors, np.zeros(len(rows), dtype=np.int64))[0]
     score = float(scores.common[rows].max() * scores.likeness[rows].max() * value)
     steps = tuple(None if place is None else int(rows[place]) for place in places)
     shown = next((step for step in steps if step is not None), int(rows[np.argmax(totals)]))
@@ -140,10 +88,11 @@ def _choose(table: _Table, scores: RowScores, number: int) -> Ranked:
 
 
 def _look_around(
-    view: View, table: _Table, bound: Values, *, changes: bool, num_wanted: int, min_score: float
+    view: View, groups: Groups, bound: Values, *, changes: bool, num_wanted: int, min_score: float
 ) -> Ranking:
-    order = _sort_objects(table, bound)
+    order = groups.sort_objects(bound, MAX_LOOKED_AT + 1)
     order = order[bound[order] >= min_score - 10**-SCORE_DECIMALS]
+    num_possible = int((bound >= min_score - 10**-SCORE_DECIMALS).sum())
     found: list[Ranked] = []
     done, size = 0, FIRST_BATCH
     notes: tuple[str, ...] = ()
@@ -153,54 +102,54 @@ def _look_around(
             if worst > bound[order[done]] + 10**-SCORE_DECIMALS:
                 break
         if done >= MAX_LOOKED_AT:
-            notes = (f"relations, counts and stops were judged on the best {done} of {len(order)} objects",)
+            notes = (f"relations, counts and stops were judged on the best {done} of {num_possible} objects",)
             break
         batch = order[done : done + min(size, MAX_LOOKED_AT - done)]
-        found += _look_at(view, table, batch, changes=changes)
+        found += _look_at(view, groups, batch, changes=changes)
         done, size = done + len(batch), min(MAX_BATCH, size * BATCH_GROWTH)
     found = [item for item in found if round(item.score, SCORE_DECIMALS) >= min_score]
     found.sort(
         key=lambda item: (
             -round(item.score, SCORE_DECIMALS),
-            table.starts[item.row],
-            str(table.objects[item.row]),
+            groups.starts[item.row],
+            groups.name_of(item.row),
         )
     )
-    return Ranking(found[:num_wanted], table.moments, notes)
+    return Ranking(found[:num_wanted], groups.moments, notes)
 
 
-def _look_at(view: View, table: _Table, numbers: Rows, *, changes: bool) -> list[Ranked]:
+def _look_at(view: View, groups: Groups, numbers: Rows, *, changes: bool) -> list[Ranked]:
     """Some objects, with what is around their best moments."""
-    scores = _rescore(view, table, numbers) if changes else table.scores
-    chosen = [_choose(table, scores, int(number)) for number in numbers]
-    if not (table.query.relations or table.query.count):
+    scores = _rescore(view, groups, numbers) if changes else groups.scores
+    chosen = [_choose(groups, scores, int(number)) for number in numbers]
+    if not (groups.query.relations or groups.query.count):
         return chosen
     tried = [
-        _list_tries(table, scores, item, int(number)) for item, number in zip(chosen, numbers, strict=True)
+        _list_tries(groups, scores, item, int(number)) for item, number in zip(chosen, numbers, strict=True)
     ]
-    windows = {row: _make_window(table, row) for tries in tried for _, rows in tries for row in rows}
-    margin_s = RelationJudge.needed_margin_s(table.query)
+    windows = {row: _make_window(groups, row) for tries in tried for _, rows in tries for row in rows}
+    margin_s = RelationJudge.needed_margin_s(groups.query)
     around = Surroundings.load(view, list(windows.values()), margin_s)
-    judge = RelationJudge(table.query, around)
-    words = table.moments["words"]
-    looks = {row: _look(judge, table.query, window, words[row].as_py()) for row, window in windows.items()}
+    judge = RelationJudge(groups.query, around)
+    words = groups.moments["words"]
+    looks = {row: _look(judge, groups.query, window, words[row].as_py()) for row, window in windows.items()}
     best = []
     for tries in tried:
         options = [_apply(item, looks[row]) for item, rows in tries for row in rows]
         best.append(
-            max(options, key=lambda item: (round(item.score, SCORE_DECIMALS), -table.starts[item.row]))
+            max(options, key=lambda item: (round(item.score, SCORE_DECIMALS), -groups.starts[item.row]))
         )
     return best
 
 
 def _list_tries(
-    table: _Table, scores: RowScores, item: Ranked, number: int
+    groups: Groups, scores: RowScores, item: Ranked, number: int
 ) -> list[tuple[Ranked, tuple[int, ...]]]:
     """What an object may be ranked as, each with the moments at which its relations may hold."""
-    if table.query.steps:
+    if groups.query.steps:
         met = tuple(row for row in item.steps if row is not None) or (item.row,)
         return [(item, tuple(dict.fromkeys(met)))]
-    rows = table.rows_of(number)
+    rows = groups.rows_of(number)
     totals = np.round(scores.total[rows], SCORE_DECIMALS)
     best = rows[np.argsort(-totals, kind="stable")[:MOMENTS_LOOKED_AT]]
     return [(Ranked(int(row), float(scores.total[row])), (int(row),)) for row in best]
@@ -222,34 +171,22 @@ def _apply(item: Ranked, look: tuple[tuple[Related, ...], float | None]) -> Rank
     return Ranked(item.row, score, item.steps, related, count)
 
 
-def _make_window(table: _Table, row: int) -> Window:
-    moments = table.moments
+def _make_window(groups: Groups, row: int) -> Window:
+    moments = groups.moments
     return Window(
-        str(table.ids[row]),
-        str(table.objects[row]),
+        moments["moment_id"][row].as_py(),
+        groups.name_of(row),
         moments["video_id"][row].as_py(),
-        float(table.starts[row]),
+        float(groups.starts[row]),
         float(moments["end_s"][row].as_py()),
     )
 
 
-def _rescore(view: View, table: _Table, numbers: Rows) -> RowScores:
+def _rescore(view: View, groups: Groups, numbers: Rows) -> RowScores:
     """The scores again, with what some objects did before each of their moments; others' stay as they are."""
-    rows = np.concatenate([table.rows_of(int(number)) for number in numbers])
-    part = table.candidates.take(rows)
-    moments = part.moments.append_column(BEFORE_COLUMN, find_before(view, part.moments))
-    new = score_rows(table.query, moments, part.cosines, part.looks)
-    old = table.scores
-
-    def put(whole: Values, some: Values) -> Values:
-        whole = whole.copy()
-        whole[rows] = some
-        return whole
-
-    steps = tuple(put(a, b) for a, b in zip(old.steps, new.steps, strict=True))
-    return RowScores(
-        put(old.common, new.common), steps, put(old.likeness, new.likeness), put(old.total, new.total)
-    )
+    rows = np.concatenate([groups.rows_of(int(number)) for number in numbers])
+    moments = groups.moments.take(rows)
+    return groups.rescore(rows, moments.append_column(BEFORE_COLUMN, find_before(view, moments)))
 
 
 def find_before(view: View, moments: pa.Table) -> pa.Array:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tubelet.index.searching.geometry import measure_relation
+from tubelet.index.searching.candidates import Rows
+from tubelet.index.searching.geometry import find_reach, measure_relation
 from tubelet.index.searching.judging import UNKNOWN, Values, judge
 from tubelet.index.searching.surroundings import MARGIN_S, ORDER_MARGIN_S, Surroundings, Window
 from tubelet.index.structured_query import Condition, Count, Query, Relation
@@ -52,6 +52,7 @@ class RelationJudge:
         self._around = surroundings
         self._labels = surroundings.moments["label"]
         self._fits = [self._measure_fit(relation.conditions) for relation in query.relations]
+        self._mentions = [set(tokenize(relation.phrase)) for relation in query.relations]
         self._own_fit = self._measure_fit(query.conditions) if query.count else None
 
     @staticmethod
@@ -63,25 +64,27 @@ class RelationJudge:
     def judge_relations(self, window: Window, words: str) -> list[Related]:
         """Every relation of the query, on one moment, whose stemmed words are given."""
         return [
-            self._judge(relation, fits, window, words)
-            for relation, fits in zip(self._query.relations, self._fits, strict=True)
+            self._judge(relation, fits, mentions, window, words)
+            for relation, fits, mentions in zip(
+                self._query.relations, self._fits, self._mentions, strict=True
+            )
         ]
 
     def judge_count(self, window: Window) -> float:
         """How near the number of such objects at the same time is to the one that is asked, 0..1."""
         assert self._own_fit is not None, "a count is asked"
         assert self._query.count is not None, "a count is asked"
-        others = self._around.find_others(window, 0.0)
-        found = 1 + sum(float(self._own_fit[rows].max()) >= _COUNTED for rows in others.values())
-        return compare_count(found, self._query.count)
+        others = self._around.find_others(window, 0.0, self._own_fit, _COUNTED)
+        return compare_count(1 + len(others), self._query.count)
 
-    def _judge(self, relation: Relation, fits: Values, window: Window, words: str) -> Related:
+    def _judge(
+        self, relation: Relation, fits: Values, mentions: set[str], window: Window, words: str
+    ) -> Related:
         margin_s = ORDER_MARGIN_S if relation.kind in ("after", "before") else MARGIN_S
         found = self._measure_others(relation, fits, window, margin_s)
         value = _combine([each for each, _ in found], relation.count)
         if relation.negated:
             return Related(relation, 1 - value, *self._name(found))
-        mentions = set(tokenize(relation.phrase))
         if mentions and all(f" {word} " in words for word in mentions):
             value = max(value, CAPTION_EVIDENCE)
         elif relation.kind == "touches" and value == 0:  # what somebody holds is seldom an object of its own
@@ -90,24 +93,28 @@ class RelationJudge:
 
     def _measure_others(
         self, relation: Relation, fits: Values, window: Window, margin_s: float
-    ) -> list[tuple[float, NDArray[np.int64]]]:
+    ) -> list[tuple[float, Rows]]:
         """How well each other object meets a relation, the best first, with its rows."""
-        others = self._around.find_others(window, margin_s)
-        fitting = [(float(fits[rows].max()), rows) for rows in others.values()]
-        fitting = sorted((pair for pair in fitting if pair[0] >= _LEAST_FIT), key=lambda pair: -pair[0])
-        if not fitting:
+        reach = find_reach(relation.kind)
+        others = self._around.find_others(window, margin_s, fits, _LEAST_FIT, reach)
+        if not others:
             return []
+        fitting = sorted(((float(fits[rows].max()), rows) for rows in others), key=lambda pair: -pair[0])
         ordered = relation.kind in ("after", "before")
         own = self._around.join_tracks(self._around.find_own(window, 0.0 if ordered else margin_s))
         if not ordered:
             own = own.cut(window.start_s - margin_s, window.end_s + margin_s)
-        measured = []
+        needed = 1 if relation.count is None else relation.count.least
+        measured: list[tuple[float, Rows]] = []
         for fit, rows in fitting[:MAX_OTHERS]:
+            if len(measured) >= needed and fit <= measured[needed - 1][0] and not _has_most(relation.count):
+                break  # none that is left can do better
             track = self._around.join_tracks(rows)
             measured.append((fit * measure_relation(relation.kind, own, track), rows))
-        return sorted(measured, key=lambda pair: -pair[0])
+            measured.sort(key=lambda pair: -pair[0])
+        return measured
 
-    def _name(self, found: Sequence[tuple[float, NDArray[np.int64]]]) -> tuple[str, str]:
+    def _name(self, found: Sequence[tuple[float, Rows]]) -> tuple[str, str]:
         if not found or found[0][0] <= 0:
             return "", ""
         row = int(found[0][1][0])
@@ -134,6 +141,10 @@ def compare_count(found: int, wanted: Count) -> float:
     if wanted.most is not None and found > wanted.most:
         return wanted.most / found
     return 1.0
+
+
+def _has_most(count: Count | None) -> bool:
+    return count is not None and count.most is not None
 
 
 def _combine(values: Sequence[float], count: Count | None) -> float:

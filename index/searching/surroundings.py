@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+import pyarrow.compute as pc
 
-from tubelet.index.searching.candidates import KEY_COLUMNS
+from tubelet.index.searching.candidates import KEY_COLUMNS, Rows
 from tubelet.index.searching.filters import join_all, join_any, make_name_filter
 from tubelet.index.searching.geometry import Track
-from tubelet.index.searching.judging import SCORED_COLUMNS, to_numpy
+from tubelet.index.searching.judging import SCORED_COLUMNS, Values, to_numpy
 from tubelet.index.searching.paths import Paths
 from tubelet.index.searching.view import View
 
@@ -46,14 +46,14 @@ class Surroundings:
 
     def __init__(self, moments: pa.Table) -> None:
         self.moments = moments
-        self._videos = moments["video_id"].to_numpy(zero_copy_only=False).astype(str)
-        self._objects = moments["object_id"].to_numpy(zero_copy_only=False).astype(str)
+        self._videos = _number(moments["video_id"])
+        self._objects = _number(moments["object_id"])
         self._starts, self._ends = to_numpy(moments["start_s"]), to_numpy(moments["end_s"])
-        self._rows_of_video: dict[str, NDArray[np.int64]] = {}
-        order = np.argsort(self._videos, kind="stable")
-        for video, rows in groupby(order.tolist(), key=lambda row: str(self._videos[row])):
-            self._rows_of_video[video] = np.array(list(rows), dtype=np.int64)
+        order = np.argsort(self._videos.numbers, kind="stable")
+        edges = np.searchsorted(self._videos.numbers[order], np.arange(len(self._videos.names) + 1))
+        self._rows_of_video = [order[first:last] for first, last in pairwise(edges)]
         self._paths = Paths(moments)
+        self._extents, self._lengths = self._paths.measure_extents()
 
     @classmethod
     def load(cls, view: View, windows: Sequence[Window], margin_s: float) -> Surroundings:
@@ -73,16 +73,36 @@ class Surroundings:
             parts.append(view.keep_visible(view.read(where, columns)))
         return cls(pa.concat_tables(parts).combine_chunks())
 
-    def find_others(self, window: Window, margin_s: float) -> Mapping[str, NDArray[np.int64]]:
-        """Rows of the other objects that are seen within a window's margin, by object."""
-        rows = self._find_rows(window, margin_s)
-        others = rows[self._objects[rows] != window.object_id]
-        return {str(name): others[self._objects[others] == name] for name in np.unique(self._objects[others])}
+    def find_others(
+        self, window: Window, margin_s: float, fits: Values, least_fit: float, reach: float = np.inf
+    ) -> list[Rows]:
+        """Rows of other objects that are seen within a window's margin, each object's together.
 
-    def find_own(self, window: Window, margin_s: float) -> NDArray[np.int64]:
+        Only objects with a row that fits at least `least_fit`, and that come nearer than `reach` own lengths
+        (of the larger), where the window's object is seen there too.
+        """
+        rows = self._find_rows(window, margin_s)
+        name = self._objects.names.get(window.object_id, -1)
+        own, others = rows[self._objects.numbers[rows] == name], rows[self._objects.numbers[rows] != name]
+        near = fits[others] >= least_fit
+        if np.isfinite(reach) and len(own):
+            box = np.concatenate([self._extents[own, :2].min(axis=0), self._extents[own, 2:].max(axis=0)])
+            apart = np.maximum(self._extents[others, :2], box[:2]) - np.minimum(
+                self._extents[others, 2:], box[2:]
+            )
+            length = np.maximum(self._lengths[others], self._lengths[own].max())
+            near &= np.hypot(*np.maximum(apart, 0.0).T) <= reach * length
+        numbers = self._objects.numbers[others]
+        kept = np.isin(numbers, np.unique(numbers[near]))
+        others, numbers = others[kept], numbers[kept]
+        order = np.argsort(numbers, kind="stable")
+        return np.split(others[order], np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else []
+
+    def find_own(self, window: Window, margin_s: float) -> Rows:
         """Rows of the object itself within a window's margin."""
         rows = self._find_rows(window, margin_s)
-        own: NDArray[np.int64] = rows[self._objects[rows] == window.object_id]
+        name = self._objects.names.get(window.object_id, -1)
+        own: Rows = rows[self._objects.numbers[rows] == name]
         return own
 
     def join_tracks(self, rows: Iterable[int]) -> Track:
@@ -93,12 +113,31 @@ class Surroundings:
         times, first = np.unique(np.concatenate([times for times, _ in parts]), return_index=True)
         return Track(times, np.concatenate([boxes for _, boxes in parts])[first])
 
-    def _find_rows(self, window: Window, margin_s: float) -> NDArray[np.int64]:
-        rows = self._rows_of_video.get(window.video_id, np.empty(0, dtype=np.int64))
+    def _find_rows(self, window: Window, margin_s: float) -> Rows:
+        number = self._videos.names.get(window.video_id)
+        if number is None:
+            return np.empty(0, dtype=np.int64)
+        rows = self._rows_of_video[number]
         near = (self._ends[rows] >= window.start_s - margin_s) & (
             self._starts[rows] <= window.end_s + margin_s
         )
         return rows[near]
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    """A column of names as numbers."""
+
+    names: Mapping[str, int]
+    numbers: Rows
+
+
+def _number(column: pa.ChunkedArray) -> _Numbered:
+    encoded = pc.dictionary_encode(column).combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):  # pyarrow leaves an empty column in chunks
+        return _Numbered({}, np.empty(0, dtype=np.int64))
+    names = {name: number for number, name in enumerate(encoded.dictionary.to_pylist())}
+    return _Numbered(names, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64))
 
 
 def _merge_spans(windows: Sequence[Window], margin_s: float) -> dict[str, list[tuple[float, float]]]:
