@@ -3,10 +3,10 @@
     python benchmarks/search.py [--rows 10000 100000] [--folder DIR] [--repeats 3]
 
 Moments are made up; their captions are what the `attributes` captioner says of such an object, embedded by
-MiniLM, and each moment's vector is its caption's with noise, so that vectors cluster as real ones do. The time of
-embedding a query is not counted. Overhead is the time outside LanceDB's calls over the time inside them. Recall
-counts hits that score no less than the tenth of the exact answer, so that ties do not matter. With --folder, an
-index is kept and used again.
+MiniLM, and each moment's vector is its caption's with noise, so that vectors cluster as real ones do. The
+time of embedding a query is not counted. Overhead is the time outside LanceDB's calls over the time inside
+them. Recall counts hits that score no less than the tenth of the exact answer, so that ties do not matter.
+With --folder, an index is kept and used again.
 """
 
 from __future__ import annotations
