@@ -1,6 +1,7 @@
 """SAM 2 tracking, measured: time by number of objects, memory over half an hour, accuracy, published shapes.
 
 python benchmarks/track.py objects                            # against transformers' loop over the objects
+python benchmarks/track.py parts                              # what frames and key frames cost here
 python benchmarks/track.py memory --minutes 30                # a clip, looped through the whole tracker
 python benchmarks/track.py davis FOLDER [--checkpoint NAME]   # J&F; without a checkpoint, only `motion`
 python benchmarks/track.py shapes                             # published sizes at 1024 px; wants a GPU
@@ -30,8 +31,8 @@ from tubelet.model.masks import decode_mask, encode_mask
 from tubelet.model.tracking.base import Tracker
 from tubelet.model.tracking.measures import measure_masks
 from tubelet.model.tracking.motion import MotionTracker
-from tubelet.model.tracking.sam2.config import make_published_config, make_small_config
-from tubelet.model.tracking.sam2.discovery import DiscoverySettings
+from tubelet.model.tracking.sam2.config import make_bundled_config, make_published_config, make_small_config
+from tubelet.model.tracking.sam2.discovery import DiscoverySettings, discover
 from tubelet.model.tracking.sam2.engine import IMAGE_MEAN, IMAGE_STD, Sam2Session
 from tubelet.model.tracking.sam2.network import Sam2Network, TransformersNetwork
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
@@ -162,6 +163,38 @@ def compare_objects(num_frames: int) -> None:
         ],
         rows,
     )
+
+
+def time_parts(num_frames: int) -> None:
+    """What a frame costs with the shape that ships, and what the search of a key frame adds."""
+    torch.manual_seed(0)
+    network = TransformersNetwork(Sam2VideoModel(make_bundled_config()).eval())
+    clip = make_clip(WARM_UP_FRAMES + num_frames)
+    rows = [[f"following {count}", time_engine(network, clip, count)] for count in (1, 4, 8)]
+    session = Sam2Session(network)
+    session.advance(clip[0])
+    for name, settings, turn in (
+        ("searching the whole grid, 16 x 16", DiscoverySettings(), None),
+        ("searching it in a turn", DiscoverySettings(), 0),
+        ("searching a grid of 12 x 12 in a turn", DiscoverySettings(points_per_side=12), 0),
+    ):
+        seconds = _time_calls(lambda settings=settings, turn=turn: discover(session, settings, turn=turn))
+        rows.append([name, seconds])
+    print_table(
+        f"Processor ms, the shape that ships, random weights, {torch.get_num_threads()} thread(s)",
+        ["what", "ms"],
+        [[name, f"{1000 * seconds:.0f}"] for name, seconds in rows],
+    )
+
+
+def _time_calls(call: Callable[[], object], num: int = 5) -> float:
+    call()
+    seconds = []
+    for _ in range(num):
+        started = time.process_time()
+        call()
+        seconds.append(time.process_time() - started)
+    return statistics.median(seconds)
 
 
 def watch_memory(minutes: int, rate: float) -> None:
@@ -298,6 +331,8 @@ def main() -> None:
     what = parser.add_subparsers(dest="what", required=True)
     objects = what.add_parser("objects")
     objects.add_argument("--frames", type=int, default=12)
+    parts = what.add_parser("parts")
+    parts.add_argument("--frames", type=int, default=12)
     memory = what.add_parser("memory")
     memory.add_argument("--minutes", type=int, default=30)
     memory.add_argument("--rate", type=float, default=6.0)
@@ -315,6 +350,8 @@ def main() -> None:
     with torch.inference_mode():
         if options.what == "objects":
             compare_objects(options.frames)
+        elif options.what == "parts":
+            time_parts(options.frames)
         elif options.what == "memory":
             watch_memory(options.minutes, options.rate)
         elif options.what == "davis":

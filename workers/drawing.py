@@ -18,8 +18,8 @@ BACKGROUND = 24
 MAX_GAP_S = 1.0
 """Between two path points further apart than this the object was not seen, and nothing is drawn."""
 
-MASK_OPACITY = 0.2
-"""Low, so that the object keeps its own colour."""
+MASK_OPACITY = 0.15
+"""Low, so that the object keeps its own colours."""
 
 FIRST_RGB = (255, 64, 32)
 _GOLDEN_RATIO = 0.618
@@ -47,8 +47,17 @@ def choose_colour(place: int) -> Rgb:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def annotate(frame: Frame, objects: Iterable[DrawnObject], *, trail_s: float = float("inf")) -> Image:
-    """A copy of the frame's picture with the objects of its time, and the last `trail_s` of their paths."""
+def annotate(
+    frame: Frame,
+    objects: Iterable[DrawnObject],
+    *,
+    trail_s: float = float("inf"),
+    opacity: float = MASK_OPACITY,
+) -> Image:
+    """A copy of the frame's picture with the objects of its time, and the last `trail_s` of their paths.
+
+    Masks are outlined, and filled with the object's colour at this opacity.
+    """
     picture = frame.image.copy()
     for item in objects:
         if not item.path[0].t - _SAME_TIME_S < frame.time_s < item.path[-1].t + _SAME_TIME_S:
@@ -58,7 +67,7 @@ def annotate(frame: Frame, objects: Iterable[DrawnObject], *, trail_s: float = f
         if box is not None:
             mask = find_mask(item, frame, box)
             if mask is not None:
-                _draw_mask(picture, mask, item.rgb)
+                _draw_mask(picture, mask, item.rgb, opacity)
             _draw_box(picture, frame, box, item, thickness=2 if mask is None else 1)
     return picture
 
@@ -128,8 +137,8 @@ def _find_nearest(masks: Sequence[tuple[float, Rle]], time_s: float) -> tuple[fl
     return best if best is not None and abs(best[0] - time_s) <= MAX_GAP_S else None
 
 
-def _draw_mask(picture: Image, mask: Mask, rgb: Rgb) -> None:
-    picture[mask] = (picture[mask] * (1 - MASK_OPACITY) + np.array(rgb) * MASK_OPACITY).astype(np.uint8)
+def _draw_mask(picture: Image, mask: Mask, rgb: Rgb, opacity: float) -> None:
+    picture[mask] = (picture[mask] * (1 - opacity) + np.array(rgb) * opacity).astype(np.uint8)
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, outlines, -1, rgb, 1, cv2.LINE_AA)
 

@@ -28,7 +28,7 @@ from tubelet.workers.show import read_frame
 
 COLUMNS, ROWS = 6, 4
 TILE_WIDTH_PX, TILE_HEIGHT_PX = 256, 192
-TEXT_LINES, TEXT_LINE_PX, TEXT_SCALE, TEXT_CHARACTERS = 4, 15, 0.36, 58
+TEXT_LINES, TEXT_LINE_PX, TEXT_SCALE, TEXT_CHARACTERS = 4, 15, 0.36, 52
 GAP_PX = 6
 READ_SIZE_PX = 1920
 CONTEXT = 2.5
@@ -108,7 +108,10 @@ def write_pages(tiles: Iterable[Tile], folder: Path, name: str) -> list[Path]:
 
 
 def _cut_out(frame: Frame, item: DrawnObject) -> Image:
-    """The object with its surroundings, drawn after enlarging so that lines stay thin."""
+    """The object with its surroundings, drawn after enlarging so that lines stay thin.
+
+    The mask is outlined only, because a tile is looked at for the object's colours.
+    """
     box = interpolate_box(item.path, frame.time_s) or Box(*item.path[0][1:])
     left, top, width, height = _choose_window(frame, box)
     inside = np.s_[top : top + height, left : left + width]
@@ -126,7 +129,7 @@ def _cut_out(frame: Frame, item: DrawnObject) -> Image:
         [(frame.time_s, encode_mask(mask[inside]))] if mask is not None else (),
         item.rgb,
     )
-    return annotate(part, [moved])
+    return annotate(part, [moved], opacity=0.0)
 
 
 def _choose_window(frame: Frame, box: Box) -> tuple[int, int, int, int]:
