@@ -147,7 +147,7 @@ def _explain_damage(file: Path) -> Iterator[None]:
         yield
     except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
         raise ModelError(
-            f"The weights file {file} cannot be read: {str(error).splitlines()[0]}",
+            f"The weights file {file} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}",
             expected="a whole file that holds tensors and nothing else",
             do="copy or pull the checkpoint again",
         ) from error

@@ -196,7 +196,7 @@ _PACES = (
     _rule(
         r"stopped|parked|parks?|(?<!of\s)parking|stationary|motionless|immobile|idl(?:e|es|ed|ing)|"
         r"wait(?:s|ed|ing)?|standstill|stand(?:s|ing)?(?:\sstill)?|stood(?:\sstill)?|"
-        r"sit(?:s|ting)?(?:\sstill)?|(?:is|are|stays?|holds?|keeps?|keeping)\sstill|stays?\sput|at\srest",
+        r"sit(?:s|ting)?(?:\sstill)?|(?:is|are|stay(?:s|ing)?|holds?|holding|keeps?|keeping)\sstill|stays?\sput|at\srest",
         "ask",
         ask("pace", "stopped"),
     ),
