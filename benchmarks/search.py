@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -87,10 +88,13 @@ class Timing:
 
 
 class LanceClock:
-    """Adds up the time of LanceDB's calls: all of them run on one background loop."""
+    """Adds up the time in which LanceDB is at work: all of its calls run on one background loop."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self._lock = Lock()
+        self._running = 0
+        self._since = 0.0
 
     @contextmanager
     def watch(self) -> Iterator[None]:
@@ -99,11 +103,17 @@ class LanceClock:
         run = loop.run
 
         def timed(this: Any, future: Any) -> Any:
-            start = time.perf_counter()
+            with self._lock:
+                self._running += 1
+                if self._running == 1:
+                    self._since = time.perf_counter()
             try:
                 return run(this, future)
             finally:
-                self.seconds += time.perf_counter() - start
+                with self._lock:
+                    self._running -= 1
+                    if self._running == 0:
+                        self.seconds += time.perf_counter() - self._since
 
         loop.run = timed
         try:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tubelet.model.frame import Frame
+from tubelet.model.tracking.base import TrackedFrame, make_cap_warning
+from tubelet.model.tracking.motion import MotionTracker
 from tubelet.settings import Settings
 
 
@@ -31,3 +35,18 @@ def make_embedder(settings: Settings) -> HashEmbedder:
 
 
 LIGHT_EMBEDDER = f"{__name__}:make_embedder"
+
+
+class CappedTracker(MotionTracker):
+    """`motion` that says of every frame that it left something out."""
+
+    def track(self, frames: Iterable[Frame], context: Sequence[Frame]) -> Iterator[TrackedFrame]:
+        for tracked in super().track(frames, context):
+            yield replace(tracked, warnings=(make_cap_warning(7),))
+
+
+def make_capped_tracker(settings: Settings) -> CappedTracker:
+    return CappedTracker()
+
+
+CAPPED_TRACKER = f"{__name__}:make_capped_tracker"

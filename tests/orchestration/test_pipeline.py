@@ -9,7 +9,7 @@ import pytest
 
 import tubelet
 from tests.orchestration.conftest import read_rows
-from tests.orchestration.light_models import LIGHT_EMBEDDER
+from tests.orchestration.light_models import CAPPED_TRACKER, LIGHT_EMBEDDER
 from tubelet.errors import InputError, StoreError
 from tubelet.index.masks import list_videos_with_masks, read_masks
 from tubelet.orchestration.work_store import WorkStore
@@ -97,6 +97,15 @@ def test_other_options_replace_the_rows(short_clip: Path, settings: Settings) ->
     rows = read_rows(settings.home)
     assert len(rows["videos"]) == 1
     assert len(rows["tubelets"]) == report.videos[0].num_objects
+
+
+def test_what_the_tracker_left_out_is_told_once(short_clip: Path, settings: Settings) -> None:
+    """Every frame of every chunk says so; the report and the video's row say it once."""
+    capped = settings.model_copy(update={"tracker": CAPPED_TRACKER})
+    (report,) = tubelet.index(str(short_clip), settings=capped).videos
+    (warning,) = report.warnings
+    assert "more objects than the 7 that are followed" in warning
+    assert read_rows(settings.home)["videos"][0]["warnings"] == [warning]
 
 
 def test_one_bad_source_never_stops_the_others(short_clip: Path, settings: Settings, tmp_path: Path) -> None:
