@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from lancedb.index import HnswSq
 
@@ -23,7 +23,7 @@ from tests.index.factories import (
     make_vector,
     make_video,
 )
-from tubelet.index.parsing.lexicon import list_wider
+from tubelet.index.parsing.lexicon import CATEGORIES, list_wider
 from tubelet.index.query import choose_label, parse_query
 from tubelet.index.search import search_moments, search_page
 from tubelet.index.searching.filters import make_filter, make_time_filter
@@ -202,7 +202,7 @@ def test_filters_equal_brute_force(
 def is_allowed(moment: Moment, within: SearchFilter, query: Query) -> bool:
     """What the documents say of each limit, on the record itself."""
     label = choose_label(moment.caption, moment.attributes)
-    labels = {"car" if name == "automobile" else name for name in within.labels}
+    labels = {CATEGORIES.get(name.lower(), name.lower()) for name in within.labels}
     motion, attributes = moment.motion, moment.attributes
     lists = (
         (within.video_ids, {moment.video_id}),
@@ -260,6 +260,7 @@ def is_in_region(moment: Moment, region: Region, window: tuple[float, float]) ->
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(name="BOX TRUCK")
 @given(name=st.text(max_size=20) | st.sampled_from(["' OR true --", "\\' OR true --", "\\", "''", HOSTILE]))
 def test_names_are_only_names(crowd: Crowd, name: str) -> None:
     name = name.encode("utf-8", "replace").decode()
