@@ -1,8 +1,4 @@
-"""The categories that objects are sorted into, as a tree, and the words that name them.
-
-The index keeps the same tree for its queries; a test holds the two together, since neither may import the
-other.
-"""
+"""The words by which sentences name categories, and what two categories say of one thing."""
 
 from __future__ import annotations
 
@@ -10,50 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-PARENTS: Mapping[str, str] = {
-    "person": "",
-    "man": "person",
-    "woman": "person",
-    "child": "person",
-    "vehicle": "",
-    "car": "vehicle",
-    "sedan": "car",
-    "suv": "car",
-    "hatchback": "car",
-    "coupe": "car",
-    "wagon": "car",
-    "convertible": "car",
-    "taxi": "car",
-    "truck": "vehicle",
-    "pickup": "truck",
-    "lorry": "truck",
-    "van": "vehicle",
-    "minivan": "van",
-    "bus": "vehicle",
-    "train": "vehicle",
-    "boat": "vehicle",
-    "airplane": "vehicle",
-    "motorcycle": "vehicle",
-    "bicycle": "vehicle",
-    "animal": "",
-    "dog": "animal",
-    "cat": "animal",
-    "bird": "animal",
-    "horse": "animal",
-    "cow": "animal",
-    "sheep": "animal",
-    "deer": "animal",
-    "ball": "",
-    "bag": "",
-    "suitcase": "bag",
-    "backpack": "bag",
-    "umbrella": "",
-    "box": "",
-    "bottle": "",
-    "stroller": "",
-    "skateboard": "",
-}
-"""Category -> the wider category it belongs to, or nothing."""
+from tubelet.categories import PARENTS, list_lineage
 
 _FURTHER_WORDS: Mapping[str, str] = {
     "person": "people pedestrian cyclist rider walker runner",
@@ -96,14 +49,6 @@ class NamedCategory:
     category: str
     start: int
     end: int
-
-
-def list_lineage(category: str) -> list[str]:
-    """A category and all that it belongs to, the narrowest first."""
-    lineage = [category]
-    while parent := PARENTS[lineage[-1]]:
-        lineage.append(parent)
-    return lineage
 
 
 def agree(first: str, second: str) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from tubelet.categories import list_lineage
 from tubelet.errors import QueryError
-from tubelet.index.parsing.lexicon import CATEGORIES, COLOURS, list_wider
+from tubelet.index.parsing.lexicon import CATEGORIES, COLOURS
 from tubelet.records import IndexedObject, Moment
 
 MEASURED_COLOURS = tuple(sorted({name for names in COLOURS.values() for name in names}))
@@ -92,7 +93,7 @@ class ObjectFilter:
 def is_any_of(names: Collection[str], wanted: Collection[str]) -> bool:
     """Whether one of the names is one of the wanted kinds, or a kind of it."""
     kinds = {_settle(kind) for kind in wanted}
-    return any(not kinds.isdisjoint([_settle(name), *list_wider(_settle(name))]) for name in names if name)
+    return any(not kinds.isdisjoint(list_lineage(_settle(name))) for name in names if name)
 
 
 def _settle(name: str) -> str:

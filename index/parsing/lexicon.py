@@ -87,60 +87,6 @@ CLOSE_COLOURS: frozenset[frozenset[str]] = frozenset(
 
 SHADES = ("dark", "darker", "light", "lighter", "bright", "pale", "deep", "solid", "metallic", "matte")
 
-PARENTS: Mapping[str, str] = {
-    "person": "",
-    "man": "person",
-    "woman": "person",
-    "child": "person",
-    "vehicle": "",
-    "car": "vehicle",
-    "sedan": "car",
-    "suv": "car",
-    "hatchback": "car",
-    "coupe": "car",
-    "wagon": "car",
-    "convertible": "car",
-    "taxi": "car",
-    "truck": "vehicle",
-    "pickup": "truck",
-    "lorry": "truck",
-    "van": "vehicle",
-    "minivan": "van",
-    "bus": "vehicle",
-    "train": "vehicle",
-    "boat": "vehicle",
-    "airplane": "vehicle",
-    "motorcycle": "vehicle",
-    "bicycle": "vehicle",
-    "animal": "",
-    "dog": "animal",
-    "cat": "animal",
-    "bird": "animal",
-    "horse": "animal",
-    "cow": "animal",
-    "sheep": "animal",
-    "deer": "animal",
-    "ball": "",
-    "bag": "",
-    "suitcase": "bag",
-    "backpack": "bag",
-    "umbrella": "",
-    "box": "",
-    "bottle": "",
-    "stroller": "",
-    "skateboard": "",
-}
-"""Category -> the wider category it belongs to, or nothing."""
-
-
-def list_wider(category: str) -> list[str]:
-    """The categories that a category belongs to, the nearest first, without itself."""
-    wider = []
-    while category := PARENTS.get(category, ""):
-        wider.append(category)
-    return wider
-
-
 _CATEGORY_WORDS: Mapping[str, str] = {
     "person": "person|people|persons|pedestrian|human|somebody|someone|anyone|cyclist|bicyclist|biker|"
     "motorcyclist|rider|runner|jogger|walker|skateboarder|skater|worker|police officer|officer|policeman|"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
+from tubelet.categories import list_wider
 from tubelet.index.parsing.clauses import Other, Reading
-from tubelet.index.parsing.lexicon import list_wider
 from tubelet.index.parsing.ordering import Asked
 from tubelet.index.structured_query import (
     MAX_RELATIONS,

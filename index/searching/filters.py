@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from tubelet.index.parsing.lexicon import CATEGORIES, PARENTS, list_wider
+from tubelet.categories import PARENTS, list_wider
+from tubelet.index.parsing.lexicon import CATEGORIES
 from tubelet.index.query_checks import check_filter
 from tubelet.index.structured_query import Query, Region, SearchFilter, TimeWindow
 from tubelet.records import Video

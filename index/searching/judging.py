@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tubelet.index.parsing.lexicon import CLOSE_COLOURS, COLOURS, list_wider
+from tubelet.categories import list_wider
+from tubelet.index.parsing.lexicon import CLOSE_COLOURS, COLOURS
 from tubelet.index.structured_query import Condition, Kind
 
 Values = NDArray[np.float64]

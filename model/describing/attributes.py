@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from tubelet.categories import PARENTS, list_lineage
 from tubelet.errors import InputError
-from tubelet.model.categories import PARENTS, list_lineage
 from tubelet.model.describing.appearance import NUM_DIMENSIONS, mean_appearance
 from tubelet.model.describing.base import DescribeRequest, Description, ObjectView
 from tubelet.model.describing.colour import aggregate_colours

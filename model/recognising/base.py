@@ -30,7 +30,7 @@ class Crop:
 class Recognition:
     """What an object is.
 
-    `category` is a name of `tubelet.model.categories`, or empty where the recogniser is not sure enough.
+    `category` is a name of `tubelet.categories`, or empty where the recogniser is not sure enough.
     `score` is the probability that it is right, 0..1 (0 without one). `words` name it more exactly, the
     surest first: a breed, a make of ball. `vector` has length 1; the cosine of two is high when the objects
     look alike.

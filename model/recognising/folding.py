@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tubelet.model.categories import list_lineage
+from tubelet.categories import list_lineage
 from tubelet.model.recognising.imagenet import CATEGORY_OF, CLASS_NAMES, CLASSES_OF, NUM_CLASSES, WORN
 
 MIN_PROBABILITY = 0.55

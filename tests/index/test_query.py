@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.index.factories import make_attributes
+from tubelet.categories import PARENTS, list_wider
 from tubelet.errors import QueryError
 from tubelet.index.parsing.lexicon import (
     BACKWARD_RELATIONS,
@@ -22,10 +23,8 @@ from tubelet.index.parsing.lexicon import (
     MEASURED_COLOURS,
     MOVING_RELATIONS,
     NUMBERS,
-    PARENTS,
     RELATIONS,
     SIZES,
-    list_wider,
 )
 from tubelet.index.query import choose_label, parse_query
 from tubelet.index.query_checks import check_query, read_query

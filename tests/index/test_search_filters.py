@@ -23,7 +23,8 @@ from tests.index.factories import (
     make_vector,
     make_video,
 )
-from tubelet.index.parsing.lexicon import CATEGORIES, list_wider
+from tubelet.categories import list_wider
+from tubelet.index.parsing.lexicon import CATEGORIES
 from tubelet.index.query import choose_label, parse_query
 from tubelet.index.search import search_moments, search_page
 from tubelet.index.searching.filters import make_filter, make_time_filter

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tubelet.categories import PARENTS, list_lineage
 from tubelet.index.parsing import lexicon
-from tubelet.model.categories import (
-    PARENTS,
-    WORDS,
-    agree,
-    choose_narrower,
-    find_first_category,
-    list_lineage,
-)
+from tubelet.model.categories import WORDS, agree, choose_narrower, find_first_category
 
 
-def test_the_tree_is_the_one_that_queries_use() -> None:
-    assert dict(PARENTS) == dict(lexicon.PARENTS)
+def test_sentences_and_queries_name_the_whole_tree() -> None:
+    assert set(WORDS.values()) == set(lexicon.CATEGORIES.values()) == set(PARENTS)
 
 
 def test_every_word_means_the_same_in_queries() -> None:

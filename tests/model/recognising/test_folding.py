@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tubelet.model.categories import PARENTS, list_lineage
+from tubelet.categories import PARENTS, list_lineage
 from tubelet.model.recognising.folding import (
     MIN_PROBABILITY,
     average_views,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tubelet.index.parsing.lexicon import list_wider
+from tubelet.categories import list_lineage
 from tubelet.index.query import parse_query
 from tubelet.model.describing.colour import COLOUR_NAMES
 from tubelet.model.training.grammar.captions import say_brief, say_detailed
@@ -68,7 +68,7 @@ def test_a_search_understands_the_captions(category: str, action: str) -> None:
         for say in (say_brief, say_detailed):
             caption = say(facts, generator)
             query = parse_query(caption)
-            kinds = {wider for kind in query.find("category") for wider in (kind, *list_wider(kind))}
+            kinds = {wider for kind in query.find("category") for wider in list_lineage(kind)}
             assert SEARCHED.get(category, category) in kinds, caption
             assert colour in query.find("colour"), caption
             if turn != "none":
