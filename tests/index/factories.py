@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from tubelet.records import Attributes, IndexedObject, ModelNames, Moment, Motion, PathPoint, Video
+from tubelet.records import Attributes, Hit, IndexedObject, ModelNames, Moment, Motion, PathPoint, Video
+
+Find = Callable[..., list[Hit]]
+"""A search by a sentence, with the options of `search_moments`."""
 
 TEXT_DIMENSIONS = 8
 MODELS = ModelNames(tracker="motion@1", captioner="attributes@1", embedder="test@1")

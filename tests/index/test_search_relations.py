@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.index.factories import (
     MODELS,
-    TEXT_DIMENSIONS,
+    Find,
     group_objects,
     make_attributes,
     make_moment,
@@ -21,12 +20,12 @@ from tests.index.factories import (
     make_video,
 )
 from tubelet.index.query import parse_query
-from tubelet.index.search import search_moments, search_page
+from tubelet.index.search import search_page
 from tubelet.index.searching.geometry import Track, measure_relation
 from tubelet.index.searching.relating import CAPTION_EVIDENCE, RELATION_FLOOR, compare_count
 from tubelet.index.store import IndexStore
 from tubelet.index.structured_query import INVERSE, Count, RelationKind
-from tubelet.records import Hit, Moment, PathPoint
+from tubelet.records import Moment, PathPoint
 
 SIZE = 40.0
 Way = Callable[[float], tuple[float, float]]
@@ -140,23 +139,6 @@ def test_relations_are_shares_and_do_not_depend_on_the_pictures_scale(
 def test_a_count_is_met_within_its_limits() -> None:
     assert [compare_count(found, Count(2, 2)) for found in (1, 2, 3, 4)] == [0.5, 1.0, 2 / 3, 0.5]
     assert [compare_count(found, Count(3, None)) for found in (1, 3, 9)] == [1 / 3, 1.0, 1.0]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> IndexStore:
-    return IndexStore.open(tmp_path, create=True, text_dimensions=TEXT_DIMENSIONS, object_dimensions=0)
-
-
-Find = Callable[..., list[Hit]]
-
-
-@pytest.fixture(params=["exact", "by candidates"])
-def find(request: pytest.FixtureRequest, store: IndexStore) -> Find:
-    def search(sentence: str, **options: Any) -> list[Hit]:
-        options.setdefault("exact_max_rows", 50_000 if request.param == "exact" else 0)
-        return search_moments(store, parse_query(sentence), None, **options)
-
-    return search
 
 
 def make_thing(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,20 +12,18 @@ from hypothesis import strategies as st
 
 from tests.index.factories import (
     MODELS,
-    TEXT_DIMENSIONS,
+    Find,
     group_objects,
     make_attributes,
     make_moment,
     make_motion,
     make_video,
 )
-from tubelet.index.query import parse_query
-from tubelet.index.search import search_moments
 from tubelet.index.searching.judging import FLOORS
 from tubelet.index.searching.sequences import match_steps, measure_floor, trace_steps
 from tubelet.index.store import IndexStore
 from tubelet.index.structured_query import Condition, Step
-from tubelet.records import Hit, Moment, Motion
+from tubelet.records import Moment, Motion
 
 STOPPED = make_motion(heading="none", heading_deg=None, stopped=True, speed=0.0)
 LEFT, RIGHT = (make_motion(turn=turn) for turn in ("left", "right"))
@@ -83,23 +79,6 @@ def test_the_best_order_is_found(case: tuple[Any, Any, Any]) -> None:
         assert told == pytest.approx(values[number])
         taken = [place for place in places if place is not None]
         assert taken == sorted(taken)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> IndexStore:
-    return IndexStore.open(tmp_path, create=True, text_dimensions=TEXT_DIMENSIONS, object_dimensions=0)
-
-
-Find = Callable[..., list[Hit]]
-
-
-@pytest.fixture(params=["exact", "by candidates"])
-def find(request: pytest.FixtureRequest, store: IndexStore) -> Find:
-    def search(sentence: str, **options: Any) -> list[Hit]:
-        options.setdefault("exact_max_rows", 50_000 if request.param == "exact" else 0)
-        return search_moments(store, parse_query(sentence), None, **options)
-
-    return search
 
 
 def fill(store: IndexStore, lives: dict[str, list[Motion]], **fields: Any) -> None:
