@@ -12,6 +12,7 @@
     │   └── DecodeTimeoutError the decoder stopped answering
     ├── ModelError             weights missing, of the wrong shape, or out of memory
     ├── StoreError             the index is missing, locked, or of another schema version
+    ├── LeaseLostError         a unit of work belongs to somebody else by now
     └── DependencyError        an optional package or program is not installed
 
 A message says what was found, what was expected and what to do; `str(error)` joins the three.
@@ -96,6 +97,10 @@ class ModelError(TubeletError):
 
 class StoreError(TubeletError):
     """The index or the work store is missing, locked, or of another schema version."""
+
+
+class LeaseLostError(TubeletError):
+    """Whoever ran a unit of work no longer holds its lease: its result must not count."""
 
 
 class DependencyError(TubeletError):
