@@ -1,8 +1,8 @@
 """The ledger seam: the one place that says which work there is, who runs it, and how it ended.
 
-Every method is one atomic step: a process that dies between two calls leaves a ledger that another process goes on
-from. The ledger remembers; files decide. A chunk is done when its result lies in the work store, a video when the
-index holds it, so a ledger that is behind costs work, never rows.
+Every method is one atomic step: a process that dies between two calls leaves a ledger that another process
+goes on from. The ledger remembers; files decide. A chunk is done when its result lies in the work store, a
+video when the index holds it, so a ledger that is behind costs work, never rows.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Ledger(Protocol):
     def set_control(self, batch_id: str, control: Control) -> None:
         """Let a batch run, hold it, or cancel it. A cancelled batch stays cancelled.
 
-        Units of a held batch are not ready; those that run end. Cancelling ends the items that are not ended, and the
-        job of each that no other batch asks for: its units are cancelled, and whoever runs one loses the lease.
-        Raises InputError for an unknown batch.
+        Units of a held batch are not ready; those that run end. Cancelling ends the items that are not ended,
+        and the job of each that no other batch asks for: its units are cancelled, and whoever runs one loses
+        the lease. Raises InputError for an unknown batch.
         """
 
     def delete_batch(self, batch_id: str) -> None:
@@ -67,8 +67,9 @@ class Ledger(Protocol):
     def add_items(self, batch_id: str, items: Sequence[NewItem]) -> None:
         """Add sources to a batch, each URI once however often it is added.
 
-        An item that waits joins the running job of its content and the batch's options, where there is one; else the
-        job begins anew, with a `plan` unit `plan:JOB_ID` whose payload is `{"uri", "identity", "size_bytes"}` as JSON.
+        An item that waits joins the running job of its content and the batch's options, where there is one;
+        else the job begins anew, with a `plan` unit `plan:JOB_ID` whose payload is `{"uri", "identity",
+        "size_bytes"}` as JSON.
         """
 
     def list_items(
@@ -115,8 +116,8 @@ class Ledger(Protocol):
     def fail(self, lease: Lease, failure: UnitFailure) -> UnitState:
         """End an attempt. Without `retry_after_s` the unit fails, and with it the job and its items.
 
-        Failing cancels the job's units that wait. Memory that ran out raises `shrink`. Gives the unit's new state.
-        Raises LeaseLostError when it is no longer the holder's.
+        Failing cancels the job's units that wait. Memory that ran out raises `shrink`. Gives the unit's new
+        state. Raises LeaseLostError when it is no longer the holder's.
         """
 
     def give_back(self, unit_id: str, owner: str, failure: UnitFailure | None = None) -> bool:
@@ -132,7 +133,7 @@ class Ledger(Protocol):
         """
 
     def send_back(self, lease: Lease, missing: Collection[str]) -> None:
-        """Set units that were done back to waiting because their results are gone; the holder's waits for them."""
+        """Set done units whose results are gone back to waiting; the holder's unit waits for them."""
 
     def get_unit(self, unit_id: str) -> UnitEntry | None:
         """The unit, or None."""

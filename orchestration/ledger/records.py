@@ -1,8 +1,9 @@
 """What the ledger says: batches, their items, jobs, units of work, leases and events.
 
-A batch holds *items*, one a source. An item that needs work belongs to a *job*: one video's content with one set of
-options, whichever batches ask for it. A job is worked off in *units*: `plan` opens the video and cuts chunks, `chunk`
-tracks one of them, `video` joins, describes and commits. Whoever runs a unit holds its *lease*.
+A batch holds *items*, one a source. An item that needs work belongs to a *job*: one video's content with one
+set of options, whichever batches ask for it. A job is worked off in *units*: `plan` opens the video and cuts
+chunks, `chunk` tracks one of them, `video` joins, describes and commits. Whoever runs a unit holds its
+*lease*.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ ItemState = Literal["waiting", "running", "skipped", "done", "failed", "cancelle
 JobState = Literal["running", "done", "failed", "cancelled"]
 Control = Literal["running", "paused", "cancelled"]
 ErrorClass = Literal["bad input", "transient", "out of memory", "bug"]
-"""Why a unit failed: the input is at fault and is never tried again; the surroundings are, and it is tried again after
-a while; memory ran out, and it is tried again in smaller portions; or we are."""
+"""Why a unit failed: the input is at fault and is never tried again; the surroundings are, and it is tried
+again after a while; memory ran out, and it is tried again in smaller portions; or we are.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What somebody submitted. `options` are the frozen settings as JSON, `digest` their `options_digest`.
 
-    `idempotency_key` makes a repeated submission the same batch. `listed` is true once every address was expanded;
-    `listing_error` says what stopped it.
+    `idempotency_key` makes a repeated submission the same batch. `listed` is true once every address was
+    expanded; `listing_error` says what stopped it.
     """
 
     batch_id: str
@@ -107,7 +109,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class NewUnit:
-    """A unit to be added to a job. It waits until each unit whose `unblocks` names it is done: `num_blockers` of them."""
+    """A unit to be added to a job. It waits for `num_blockers` units, those whose `unblocks` names it."""
 
     unit_id: str
     kind: UnitKind
@@ -131,9 +133,9 @@ class ReadyUnit:
 class Lease:
     """The right to run a unit until `expires_s`, and all that running it needs.
 
-    `token` is the fencing token (Kleppmann, "How to do distributed locking", 2016): greater than every token that this
-    ledger gave before, and in any other ledger in clock order, so that a store can refuse whoever lost the lease.
-    `shrink` counts how often memory ran out.
+    `token` is the fencing token (Kleppmann, "How to do distributed locking", 2016): greater than every token
+    that this ledger gave before, and in any other ledger in clock order, so that a store can refuse whoever
+    lost the lease. `shrink` counts how often memory ran out.
     """
 
     unit_id: str
@@ -150,7 +152,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class UnitResult:
-    """What a finished unit tells. Objects, moments, warnings and models come from `video` units, duration from `plan`."""
+    """What a finished unit tells.
+
+    Objects, moments, warnings and models come from `video` units, the video's duration from `plan` units.
+    """
 
     seconds: float
     duration_s: float = 0.0
@@ -198,7 +203,7 @@ class UnitEntry:
 
 @dataclass(frozen=True, slots=True)
 class StageProgress:
-    """Units of one kind: how many in each state, seconds of video that they cover, and seconds of work they took."""
+    """Units of one kind by state, the seconds of video that they cover, and the seconds of work they took."""
 
     waiting: int = 0
     running: int = 0
@@ -212,7 +217,7 @@ class StageProgress:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A line of a batch's log. `number` rises within a ledger; it is 0 until the ledger has taken the event."""
+    """A line of a batch's log. `number` rises within a ledger and is 0 until the ledger has the event."""
 
     time_s: float
     level: Literal["info", "warning", "error"]
