@@ -126,6 +126,12 @@ class Ledger(Protocol):
         With a failure it counts as a failed attempt, without one as none (a worker that was asked to stop).
         """
 
+    def give_back_all(self, owner_prefix: str) -> list[str]:
+        """End, as no attempts, all leases of owners whose names begin so and who are known to be dead.
+
+        Gives the ids of the units.
+        """
+
     def give_back_expired(self, failure: UnitFailure, *, max_attempts: int) -> list[str]:
         """End every lease that ran out, as failed attempts; units with `max_attempts` of them fail for good.
 

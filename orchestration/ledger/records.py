@@ -104,7 +104,9 @@ class Job:
     duration_s: float = 0.0
     num_objects: int = 0
     num_moments: int = 0
+    warnings: tuple[str, ...] = ()
     error: str = ""
+    error_class: ErrorClass | None = None
 
 
 @dataclass(frozen=True, slots=True)
