@@ -85,9 +85,10 @@ class Ledger(Protocol):
 
     # Units
 
-    def take_ready(self, limit: int, *, redispatch_s: float) -> list[ReadyUnit]:
+    def take_ready(self, limit: int, *, redispatch_s: float, batch_id: str = "") -> list[ReadyUnit]:
         """Units that may run and were not taken within `redispatch_s`; first by priority, then as they came.
 
+        Of one batch's jobs, or of all. A unit that is set back to waiting counts as not taken.
         Taking is a hint to the caller to send the unit on its way; only `acquire` gives the right to run it.
         """
 
