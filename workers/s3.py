@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, ClassVar
 
-from tubelet.errors import SourceError, SourceMissingError
+from tubelet.errors import SourceError
 from tubelet.records import Source
+from tubelet.workers.s3_errors import explain_disk_errors, explain_source_errors, report_change
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _MEGABYTE = 1 << 20
+_MAX_CLIENTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,8 @@ def parse_address(uri: str) -> tuple[str, str]:
 
 def list_objects(bucket: str, prefix: str, options: S3Options) -> Iterator[Source]:
     """Yield the objects under a prefix in key order, page by page; "folder" placeholders are left out."""
-    with _explain(f"s3://{bucket}/{prefix}"), _connect(options) as client:
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+    with explain_source_errors(f"s3://{bucket}/{prefix}"):
+        for page in connect(options).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for item in page.get("Contents", []):
                 if not item["Key"].endswith("/"):
                     yield _to_source(bucket, item["Key"], item["Size"], item["ETag"])
@@ -61,8 +65,8 @@ def list_objects(bucket: str, prefix: str, options: S3Options) -> Iterator[Sourc
 
 def find_object(bucket: str, key: str, options: S3Options) -> Source:
     """The object with exactly this key. Raises `SourceMissingError` when it is not there or not readable."""
-    with _explain(f"s3://{bucket}/{key}"), _connect(options) as client:
-        head = client.head_object(Bucket=bucket, Key=key)
+    with explain_source_errors(f"s3://{bucket}/{key}"):
+        head = connect(options).head_object(Bucket=bucket, Key=key)
         return _to_source(bucket, key, head["ContentLength"], head["ETag"])
 
 
@@ -74,44 +78,96 @@ def _to_source(bucket: str, key: str, size_bytes: int, etag: str) -> Source:
 def fetch_object(source: Source, folder: Path, options: S3Options) -> Iterator[Path]:
     """Fetch the object to a temporary file in `folder`, named without the key, and remove it on leaving.
 
-    It must still be the object that was listed: every request is made on condition of the listed ETag.
+    It must still be the object that was listed, else `SourceChangedError` is raised.
     """
-    from boto3.s3.transfer import TransferConfig
-
-    bucket, key = parse_address(source.uri)
-    etag = source.identity.removeprefix(f"etag:{source.size_bytes}:")
-    config = TransferConfig(
-        multipart_threshold=options.part_bytes,
-        multipart_chunksize=options.part_bytes,
-        max_concurrency=options.num_connections,
-    )
-
-    def require_etag(params: dict[str, Any], **_: object) -> None:
-        params["IfMatch"] = f'"{etag}"'
-
     descriptor, name = tempfile.mkstemp(prefix="tubelet-", suffix=".video", dir=folder)
     os.close(descriptor)
     path = Path(name)
     try:
-        with _explain(source.uri), _connect(options) as client:
-            for operation in ("HeadObject", "GetObject"):
-                client.meta.events.register(f"provide-client-params.s3.{operation}", require_etag)
-            client.download_file(bucket, key, name, Config=config)
-        size_bytes = path.stat().st_size
-        if size_bytes != source.size_bytes:
-            raise _report_change(source.uri, f"{size_bytes} bytes came of {source.size_bytes}")
+        fetch_into(source, path, options)
         yield path
     finally:
         path.unlink(missing_ok=True)
 
 
-@contextmanager
-def _connect(options: S3Options) -> Iterator[S3Client]:
-    """A client of its own: boto3's shared default session is not safe to share between threads."""
+def fetch_into(source: Source, path: Path, options: S3Options) -> None:
+    """Fetch the object into the file `path`, which is there; what it holds is written over.
+
+    Every request is made on condition of the listed ETag. Raises `SourceChangedError` where it is another
+    object by now, `SourceMissingError` where it is gone, `TransientSourceError` where S3 does not answer,
+    `TransientStoreError` where the disk is full.
+    """
+    bucket, key = parse_address(source.uri)
+    etag = source.identity.removeprefix(f"etag:{source.size_bytes}:")
+    with explain_disk_errors(path.parent), explain_source_errors(source.uri):
+        size_bytes = download(bucket, key, path, options, etag=etag)
+    if size_bytes != source.size_bytes:
+        raise report_change(source.uri, f"it has {size_bytes} bytes and had {source.size_bytes}")
+
+
+def download(bucket: str, key: str, path: Path, options: S3Options, *, etag: str = "") -> int:
+    """Write an object over the file `path` and give its size; boto3's errors come as they are.
+
+    Parts of `part_bytes` come over `num_connections` connections and go to disk in blocks of 256 KiB, of
+    which a bounded number waits, so memory does not grow with the object.
+    """
+    from s3transfer.manager import TransferConfig, TransferManager
+
+    class ConditionalTransferManager(TransferManager):
+        """Lets the condition through: boto3's own list of arguments leaves it out."""
+
+        ALLOWED_DOWNLOAD_ARGS: ClassVar[list[str]] = [*TransferManager.ALLOWED_DOWNLOAD_ARGS, "IfMatch"]
+
+    config = TransferConfig(
+        multipart_threshold=options.part_bytes,
+        multipart_chunksize=options.part_bytes,
+        max_request_concurrency=options.num_connections,
+        max_io_queue_size=64,
+    )
+    condition = {"IfMatch": f'"{etag}"'} if etag else {}
+    with path.open("r+b") as file, ConditionalTransferManager(connect(options), config) as manager:
+        future = manager.download(bucket, key, file, extra_args=condition)
+        future.result()
+        size_bytes = future.meta.size
+        assert size_bytes is not None
+        file.truncate(size_bytes)
+        return size_bytes
+
+
+_CLIENTS: OrderedDict[tuple[object, ...], S3Client] = OrderedDict()
+_CLIENTS_LOCK = Lock()
+
+
+def connect(options: S3Options) -> S3Client:
+    """The client of this process for these options and for the `AWS_*` variables; threads may share it."""
+    key = (options, tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
+    with _CLIENTS_LOCK:
+        client = _CLIENTS.get(key)
+        if client is not None:
+            _CLIENTS.move_to_end(key)
+            return client
+        client, has_credentials = _make_client(options)
+        if has_credentials:  # without, whoever asks next looks for them again
+            _CLIENTS[key] = client
+        while len(_CLIENTS) > _MAX_CLIENTS:
+            _CLIENTS.popitem(last=False)[1].close()
+        return client
+
+
+def close_clients() -> None:
+    """Close the connections to S3; whoever needs them next makes them anew."""
+    with _CLIENTS_LOCK:
+        while _CLIENTS:
+            _CLIENTS.popitem()[1].close()
+
+
+def _make_client(options: S3Options) -> tuple[S3Client, bool]:
+    """A client of a session of its own: boto3's default session is not safe to share between threads."""
     import boto3
     from botocore.config import Config
 
-    client = boto3.session.Session().client(
+    session = boto3.session.Session()
+    client = session.client(
         "s3",
         endpoint_url=options.endpoint_url,
         region_name=options.region,
@@ -119,58 +175,17 @@ def _connect(options: S3Options) -> Iterator[S3Client]:
             connect_timeout=options.connect_timeout_s,
             read_timeout=options.read_timeout_s,
             retries={"total_max_attempts": options.num_attempts, "mode": "standard"},
+            max_pool_connections=32,
         ),
     )
-    try:
-        yield client
-    finally:
-        client.close()
+    return client, session.get_credentials() is not None
 
 
-@contextmanager
-def _explain(uri: str) -> Iterator[None]:
-    """Turn what boto3 raises into our errors."""
-    from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-
-    try:
-        yield
-    except ClientError as error:
-        raise _translate(uri, error.response) from error
-    except NoCredentialsError as error:
-        raise SourceMissingError(
-            f"no S3 credentials to read {uri}",
-            expected="credentials where boto3 looks for them",
-            do="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws",
-        ) from error
-    except (BotoCoreError, Boto3Error) as error:
-        raise SourceError(
-            f"{uri} could not be read: {error}", do="check the network and the S3 endpoint, then try again"
-        ) from error
+def _forget_clients() -> None:
+    """A forked process makes clients of its own: connections must not be shared with its parent."""
+    global _CLIENTS_LOCK
+    _CLIENTS_LOCK = Lock()
+    _CLIENTS.clear()
 
 
-def _translate(uri: str, response: Mapping[str, Any]) -> SourceError:
-    code = str(response.get("Error", {}).get("Code", ""))
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code == "NoSuchBucket":
-        return SourceMissingError(f"the bucket of {uri} does not exist", do="check the name and the endpoint")
-    if status == 404:
-        return SourceMissingError(f"{uri} does not exist", do="check the bucket and the key")
-    if status in (401, 403):
-        return SourceMissingError(
-            f"no permission to read {uri} ({code})",
-            expected="s3:GetObject on the object and s3:ListBucket on the bucket",
-            do="check the credentials and the bucket's policy",
-        )
-    if status == 412:
-        return _report_change(uri, "its ETag is another")
-    message = response.get("Error", {}).get("Message", "")
-    return SourceError(f"{uri} could not be read: {code} {message}", do="try again later")
-
-
-def _report_change(uri: str, what: str) -> SourceError:
-    return SourceError(
-        f"{uri} changed after it was listed: {what}",
-        expected="the object that was listed",
-        do="index it again",
-    )
+os.register_at_fork(after_in_child=_forget_clients)

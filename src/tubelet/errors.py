@@ -7,11 +7,17 @@
     │   └── QueryError         a search that cannot be understood
     ├── SourceError            one video cannot be used; the batch goes on: exit code 3
     │   ├── SourceMissingError there is nothing at that address, or no permission to read it
+    │   ├── SourceChangedError it holds something else than when it was listed: list it again
+    │   ├── TransientSourceError  (also a TransientError) it cannot be read now, later perhaps
     │   ├── VideoFormatError   not a video, or one that no decoder opens
     │   ├── VideoTruncatedError  the file ends early or its middle cannot be decoded
     │   └── DecodeTimeoutError the decoder stopped answering
     ├── ModelError             weights missing, of the wrong shape, or out of memory
-    ├── StoreError             the index is missing, locked, or of another schema version
+    ├── StoreError             the index or the work store is missing, locked, or of another schema version
+    │   ├── ObjectMissingError an object of a store is not there (any more)
+    │   ├── TransientStoreError  (also a TransientError) it does not answer or is full now, later perhaps
+    │   └── StaleCommitError   another worker, with a newer lease, has committed the video
+    ├── TransientError         the surroundings are at fault and not the input: the same may succeed later
     ├── LeaseLostError         a unit of work belongs to somebody else by now
     └── DependencyError        an optional package or program is not installed
 
@@ -71,12 +77,27 @@ class QueryError(InputError):
     """A search request that cannot be understood."""
 
 
+class TransientError(TubeletError):
+    """The surroundings failed: a server, the network, a full disk. The same may succeed later.
+
+    What is no TransientError fails again when it is tried again.
+    """
+
+
 class SourceError(TubeletError):
     """One source cannot be used. The other sources of the batch are not affected."""
 
 
 class SourceMissingError(SourceError):
     """Nothing is there, or it may not be read."""
+
+
+class SourceChangedError(SourceError):
+    """The source is not the one that was listed. Trying again never helps, listing it again does."""
+
+
+class TransientSourceError(SourceError, TransientError):
+    """The source cannot be read now: its server is busy or cannot be reached."""
 
 
 class VideoFormatError(SourceError):
@@ -99,8 +120,20 @@ class StoreError(TubeletError):
     """The index or the work store is missing, locked, or of another schema version."""
 
 
+class ObjectMissingError(StoreError):
+    """An object of a store is not there: it was never put, or was deleted."""
+
+
+class TransientStoreError(StoreError, TransientError):
+    """A store does not answer, or has no room, now."""
+
+
 class LeaseLostError(TubeletError):
     """Whoever ran a unit of work no longer holds its lease: its result must not count."""
+
+
+class StaleCommitError(StoreError):
+    """A video was committed by a worker whose lease is newer. Nothing of this commit is in the index."""
 
 
 class DependencyError(TubeletError):
