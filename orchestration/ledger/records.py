@@ -181,7 +181,11 @@ class UnitFailure:
 
 @dataclass(frozen=True, slots=True)
 class UnitEntry:
-    """A unit as the ledger keeps it: enough to run it again by hand."""
+    """A unit as the ledger keeps it: enough to run it again by hand.
+
+    `attempts` are those that failed, and the one that runs or ended it; `seconds` those of all of them.
+    `owner` is whoever runs it or ended it.
+    """
 
     unit_id: str
     kind: UnitKind
@@ -205,7 +209,11 @@ class UnitEntry:
 
 @dataclass(frozen=True, slots=True)
 class StageProgress:
-    """Units of one kind by state, the seconds of video that they cover, and the seconds of work they took."""
+    """Units of one kind by state, the seconds of video that they cover, and the seconds of work they took.
+
+    Spans leave out failed and cancelled units: `span_s - span_done_s` is what is left to do. Work counts all
+    attempts.
+    """
 
     waiting: int = 0
     running: int = 0

@@ -104,8 +104,8 @@ def read_lease(row: sqlite3.Row, job: Job) -> Lease:
         owner=row["owner"],
         token=row["token"],
         attempt=row["attempts"],
-        expires_s=row["expires_s"],
-        span_s=row["span_s"],
+        expires_s=float(row["expires_s"]),
+        span_s=float(row["span_s"]),  # RETURNING gives whole numbers as integers
         shrink=row["shrink"],
     )
 

@@ -197,7 +197,8 @@ class SqliteUnits(SqliteFile):
             for unit_id in dict.fromkeys(missing):
                 num_missing += db.execute(
                     "UPDATE ledger_units SET state = 'waiting', owner = '', progress_s = 0, taken_s = NULL,"
-                    " settled_token = 0, unblocks = ? WHERE unit_id = ? AND job_id = ? AND state = 'done'",
+                    " attempts = 0, settled_token = 0, unblocks = ?"
+                    " WHERE unit_id = ? AND job_id = ? AND state = 'done'",
                     (lease.unit_id, unit_id, row["job_id"]),
                 ).rowcount
             db.execute(
