@@ -1,38 +1,85 @@
-"""The folder of work under way: chunk results, and copies of remote files while they are read."""
+"""The store of work under way: chunk results, and copies of remote files while they are read.
+
+Chunk results lie in `work_uri`, a folder or S3, which machines may share. A key is made from the video's
+content, the options and the chunk's window, so that whoever writes it writes the same, and a second writer
+does no harm.
+"""
 
 from __future__ import annotations
 
-import os
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from tubelet.errors import StoreError
+from tubelet.orchestration.resources import make_s3_options
 from tubelet.records import Chunk, Video
+from tubelet.settings import Settings
+from tubelet.workers.object_store import FolderStore, open_object_store
+from tubelet.workers.s3_errors import explain_disk_errors
+from tubelet.workers.scratch import Scratch
 
 
 class WorkStore:
-    """Paths inside `HOME/work`. Names come from ids that we made, so that no path can leave the folder."""
+    """Chunk results by key, and the folders of this machine that work needs."""
 
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self._folder = home / "work"
+    def __init__(self, settings: Settings | Path) -> None:
+        """The store of these settings, or the one in a home folder, `HOME/work`."""
+        if isinstance(settings, Path):
+            settings = Settings(home=settings)
+        self._home = settings.home
+        self._local = settings.home / "work"
+        self._store = open_object_store(
+            settings.work_uri or str(self._local),
+            make_s3_options(settings),
+            scratch=self._local / "scratch",
+        )
 
     @property
     def downloads(self) -> Path:
-        """Where remote files are copied to while a run needs them."""
-        folder = self._folder / "downloads"
+        """Where remote files are copied to while the one run that claimed the home needs them."""
+        folder = self._local / "downloads"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def chunk_path(self, video: Video, chunk: Chunk, options_digest: str) -> Path:
-        """Where the result of a chunk lies, once it is done."""
-        return self._video_folder(video.video_id) / options_digest / f"{chunk.chunk_id}.arrow"
+    def chunk_key(self, video_id: str, options_digest: str, chunk_id: str) -> str:
+        """Names a chunk result. A chunk's id holds its window."""
+        return f"{_video_prefix(video_id, options_digest)}{chunk_id}.arrow"
 
-    def remove_video(self, video_id: str) -> None:
-        """Forget the chunk results of a video that was committed."""
-        shutil.rmtree(self._video_folder(video_id), ignore_errors=True)
+    def has_chunk(self, key: str) -> bool:
+        """Whether there is a result. Raises StoreError where the store cannot tell."""
+        return self._store.exists(key)
+
+    def keep_chunk(self, key: str, write: Callable[[Path], None], *, replace: bool = False) -> None:
+        """Let `write` write a result to the path that it is given, and keep it under the key.
+
+        It appears whole or not at all. A result that is there already stays: it is the same, unless another
+        version made it or it cannot be read; `replace` puts the new one in its place then.
+        """
+        with explain_disk_errors(self._store.scratch.folder), self._store.scratch.make_folder() as folder:
+            path = folder / "result.arrow"
+            write(path)
+            self._store.put(key, path, replace=replace)
+
+    def borrow_chunk(self, key: str) -> AbstractContextManager[Path]:
+        """A local file with a result. Raises ObjectMissingError where there is none."""
+        return self._store.borrow(key)
+
+    def list_chunks(self, video_id: str, options_digest: str) -> list[str]:
+        """Keys of the results of a video with these options, in the order of the chunks."""
+        return list(self._store.list(_video_prefix(video_id, options_digest)))
+
+    def chunk_path(self, video: Video, chunk: Chunk, options_digest: str) -> Path:
+        """Where the result of a chunk lies in a folder, once it is done."""
+        assert isinstance(self._store, FolderStore), "only folders have paths; borrow the chunk"
+        return self._store.find(self.chunk_key(video.video_id, options_digest, chunk.chunk_id))
+
+    def remove_video(self, video_id: str, options_digest: str | None = None) -> None:
+        """Forget the chunk results of a video, those of all options or of some."""
+        self._store.delete_all(_video_prefix(video_id, options_digest))
 
     def claim(self) -> FileLock:
         """Take the home for one run and clear what a killed run left half written.
@@ -49,10 +96,17 @@ class WorkStore:
                 expected="one indexing run for a home folder at a time",
                 do="wait for it, or use another --home",
             ) from None
-        shutil.rmtree(self._folder / "downloads", ignore_errors=True)
-        for leftover in self._folder.glob("chunks/*/*/.writing-*"):
-            os.unlink(leftover)
+        shutil.rmtree(self._local / "downloads", ignore_errors=True)
+        for leftover in self._local.glob("chunks/*/*/.writing-*"):
+            leftover.unlink(missing_ok=True)
+        self.remove_leftovers()
         return lock
 
-    def _video_folder(self, video_id: str) -> Path:
-        return self._folder / "chunks" / video_id
+    def remove_leftovers(self) -> None:
+        """Clear what killed processes left half written; whoever still works is not disturbed."""
+        self._store.scratch.clear()
+        Scratch(self._local / "scratch").clear()
+
+
+def _video_prefix(video_id: str, options_digest: str | None) -> str:
+    return f"chunks/{video_id}/{options_digest}/" if options_digest else f"chunks/{video_id}/"

@@ -11,15 +11,18 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from tubelet.errors import SourceError
 from tubelet.records import Source
 from tubelet.workers.s3_errors import explain_disk_errors, explain_source_errors, report_change
 
 if TYPE_CHECKING:
+    from boto3.session import Session
+    from botocore.config import Config
     from mypy_boto3_s3 import S3Client
 
 _MEGABYTE = 1 << 20
@@ -113,11 +116,6 @@ def download(bucket: str, key: str, path: Path, options: S3Options, *, etag: str
     """
     from s3transfer.manager import TransferConfig, TransferManager
 
-    class ConditionalTransferManager(TransferManager):
-        """Lets the condition through: boto3's own list of arguments leaves it out."""
-
-        ALLOWED_DOWNLOAD_ARGS: ClassVar[list[str]] = [*TransferManager.ALLOWED_DOWNLOAD_ARGS, "IfMatch"]
-
     config = TransferConfig(
         multipart_threshold=options.part_bytes,
         multipart_chunksize=options.part_bytes,
@@ -125,7 +123,8 @@ def download(bucket: str, key: str, path: Path, options: S3Options, *, etag: str
         max_io_queue_size=64,
     )
     condition = {"IfMatch": f'"{etag}"'} if etag else {}
-    with path.open("r+b") as file, ConditionalTransferManager(connect(options), config) as manager:
+    with path.open("r+b") as file, TransferManager(connect(options), config) as manager:
+        manager.ALLOWED_DOWNLOAD_ARGS = [*manager.ALLOWED_DOWNLOAD_ARGS, "IfMatch"]  # left out by default
         future = manager.download(bucket, key, file, extra_args=condition)
         future.result()
         size_bytes = future.meta.size
@@ -134,20 +133,28 @@ def download(bucket: str, key: str, path: Path, options: S3Options, *, etag: str
         return size_bytes
 
 
-_CLIENTS: OrderedDict[tuple[object, ...], S3Client] = OrderedDict()
+_Key = tuple[S3Options, tuple[tuple[str, str], ...]]
+_CLIENTS: OrderedDict[_Key, S3Client] = OrderedDict()
 _CLIENTS_LOCK = Lock()
 
 
 def connect(options: S3Options) -> S3Client:
     """The client of this process for these options and for the `AWS_*` variables; threads may share it."""
-    key = (options, tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
+    environment = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+    key = (options, environment)
     with _CLIENTS_LOCK:
         client = _CLIENTS.get(key)
         if client is not None:
             _CLIENTS.move_to_end(key)
             return client
-        client, has_credentials = _make_client(options)
-        if has_credentials:  # without, whoever asks next looks for them again
+        session = _make_session(environment)
+        client = session.client(
+            "s3",
+            endpoint_url=options.endpoint_url,
+            region_name=options.region,
+            config=_make_config(options),
+        )
+        if session.get_credentials() is not None:  # without, whoever asks next looks for them again
             _CLIENTS[key] = client
         while len(_CLIENTS) > _MAX_CLIENTS:
             _CLIENTS.popitem(last=False)[1].close()
@@ -161,24 +168,26 @@ def close_clients() -> None:
             _CLIENTS.popitem()[1].close()
 
 
-def _make_client(options: S3Options) -> tuple[S3Client, bool]:
-    """A client of a session of its own: boto3's default session is not safe to share between threads."""
+@lru_cache(maxsize=2)
+def _make_session(environment: tuple[tuple[str, str], ...]) -> Session:
+    """A session for these variables, which reads the service's description once.
+
+    It is not boto3's shared one, which is not safe between threads; the lock of the clients guards it.
+    """
     import boto3
+
+    return boto3.session.Session()
+
+
+def _make_config(options: S3Options) -> Config:
     from botocore.config import Config
 
-    session = boto3.session.Session()
-    client = session.client(
-        "s3",
-        endpoint_url=options.endpoint_url,
-        region_name=options.region,
-        config=Config(
-            connect_timeout=options.connect_timeout_s,
-            read_timeout=options.read_timeout_s,
-            retries={"total_max_attempts": options.num_attempts, "mode": "standard"},
-            max_pool_connections=32,
-        ),
+    return Config(
+        connect_timeout=options.connect_timeout_s,
+        read_timeout=options.read_timeout_s,
+        retries={"total_max_attempts": options.num_attempts, "mode": "standard"},
+        max_pool_connections=32,
     )
-    return client, session.get_credentials() is not None
 
 
 def _forget_clients() -> None:
@@ -186,6 +195,7 @@ def _forget_clients() -> None:
     global _CLIENTS_LOCK
     _CLIENTS_LOCK = Lock()
     _CLIENTS.clear()
+    _make_session.cache_clear()
 
 
 os.register_at_fork(after_in_child=_forget_clients)

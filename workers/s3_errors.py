@@ -193,7 +193,7 @@ def _make_store_error(uri: str, fault: _Fault) -> StoreError:
                 do="make it, or check the name and the endpoint",
             )
         case "no object":
-            return ObjectMissingError(f"{uri} does not exist", do="make it again")
+            return ObjectMissingError(f"{uri} does not exist", do="make it again, or check the bucket")
         case "no permission":
             return StoreError(
                 f"no permission for {uri} ({fault.text})",

@@ -100,6 +100,7 @@ class Settings(BaseModel):
         "pyav", description="Who decodes; both give the same pictures (docs/benchmarks.md)."
     )
     keep_chunks: bool = Field(False, description="Keep chunk results after the video is committed.")
+    work_uri: str = Field("", description="Folder or s3:// address of chunk results. Empty: HOME/work.")
     index_uri: str = Field("", description="Folder or s3:// address of the index. Empty: HOME/index.")
     s3_endpoint_url: str = Field("", description="S3 endpoint when it is not Amazon's.")
     s3_region: str = Field("", description="S3 region. Empty: boto3's own choice.")
