@@ -18,6 +18,7 @@ from tubelet.errors import StoreError
 from tubelet.orchestration.resources import make_s3_options
 from tubelet.records import Chunk, Video
 from tubelet.settings import Settings
+from tubelet.workers.copies import SourceCopies
 from tubelet.workers.object_store import FolderStore, open_object_store
 from tubelet.workers.s3_errors import explain_disk_errors
 from tubelet.workers.scratch import Scratch
@@ -29,7 +30,7 @@ class WorkStore:
     def __init__(self, settings: Settings | Path) -> None:
         """The store of these settings, or the one in a home folder, `HOME/work`."""
         if isinstance(settings, Path):
-            settings = Settings(home=settings)
+            settings = Settings.model_validate({"home": settings})
         self._home = settings.home
         self._local = settings.home / "work"
         self._store = open_object_store(
@@ -106,6 +107,13 @@ class WorkStore:
         """Clear what killed processes left half written; whoever still works is not disturbed."""
         self._store.scratch.clear()
         Scratch(self._local / "scratch").clear()
+
+
+def open_copies(settings: Settings) -> SourceCopies:
+    """This machine's copies of S3 videos, in `HOME/copies`, shared by all processes with this home."""
+    return SourceCopies(
+        settings.home / "copies", make_s3_options(settings), max_bytes=int(settings.copies_gb * 1e9)
+    )
 
 
 def _video_prefix(video_id: str, options_digest: str | None) -> str:

@@ -120,7 +120,7 @@ def download(bucket: str, key: str, path: Path, options: S3Options, *, etag: str
         multipart_threshold=options.part_bytes,
         multipart_chunksize=options.part_bytes,
         max_request_concurrency=options.num_connections,
-        max_io_queue_size=64,
+        max_io_queue_size=16,
     )
     condition = {"IfMatch": f'"{etag}"'} if etag else {}
     with path.open("r+b") as file, TransferManager(connect(options), config) as manager:

@@ -13,7 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from urllib.parse import unquote
 
-from tubelet.errors import SourceError, SourceMissingError
+from tubelet.errors import SourceChangedError, SourceError, SourceMissingError
 from tubelet.records import Source
 from tubelet.workers.s3 import S3Options, fetch_object, find_object, list_objects, parse_address
 
@@ -205,18 +205,23 @@ def localise(source: Source, folder: Path, *, s3: S3Options) -> Iterator[Path]:
     """Give a regular local file with the source's content, the only thing that a decoder ever sees.
 
     Files are used where they are; S3 objects are fetched into `folder` and removed on leaving. Raises
-    `SourceMissingError` when it is gone, `SourceError` when it is another object than the listed one.
+    `SourceMissingError` when it is gone, `SourceChangedError` when it is another one than was listed.
     """
     if source.uri.startswith("s3://"):
         with fetch_object(source, folder, s3) as path:
             yield path
         return
+    yield require_unchanged(source)
+
+
+def require_unchanged(source: Source) -> Path:
+    """The file of a local source. Raises `SourceMissingError` or `SourceChangedError`."""
     path = _require_regular(Path(source.uri))
     size_bytes = path.stat().st_size
     if size_bytes != source.size_bytes:
-        raise SourceError(
+        raise SourceChangedError(
             f"{path} changed after it was found: it has {size_bytes} bytes",
             expected=f"{source.size_bytes} bytes",
             do="index it again when nothing writes to it",
         )
-    yield path
+    return path

@@ -101,6 +101,9 @@ class Settings(BaseModel):
     )
     keep_chunks: bool = Field(False, description="Keep chunk results after the video is committed.")
     work_uri: str = Field("", description="Folder or s3:// address of chunk results. Empty: HOME/work.")
+    copies_gb: float = Field(
+        20.0, ge=0, le=1e6, description="Room for copies of S3 videos on this machine, in GB."
+    )
     index_uri: str = Field("", description="Folder or s3:// address of the index. Empty: HOME/index.")
     s3_endpoint_url: str = Field("", description="S3 endpoint when it is not Amazon's.")
     s3_region: str = Field("", description="S3 region. Empty: boto3's own choice.")
