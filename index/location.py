@@ -1,4 +1,4 @@
-"""Where an index lies, and the lock that lets one writer at a time in."""
+"""Where an index lies, and the locks that let one writer, and one keeper, in at a time."""
 
 from __future__ import annotations
 
@@ -22,23 +22,41 @@ def find_local_folder(location: str) -> Path | None:
 
 
 @contextmanager
-def lock_writers(location: str) -> Iterator[None]:
-    """Hold the lock of a local folder. On S3 LanceDB's conditional writes settle who was first.
+def lock_writers(location: str) -> Iterator[bool]:
+    """Hold the lock of a local folder; gives whether nobody else can write meanwhile.
 
-    Raises StoreError when another process keeps it too long, or when it cannot be taken.
+    On S3 there is no lock: LanceDB's conditional writes settle who was first. Raises StoreError when another
+    process keeps the lock too long, or when it cannot be taken.
     """
+    with _hold(
+        location, "write.lock", "by another writer", "wait for the other run to end, or stop it"
+    ) as held:
+        yield held
+
+
+@contextmanager
+def lock_keeping(location: str) -> Iterator[bool]:
+    """Hold the lock of those who compact and build indexes; writers go on meanwhile. The same otherwise."""
+    with _hold(location, "keeping.lock", "by another optimize", "wait for it to end, or stop it") as held:
+        yield held
+
+
+@contextmanager
+def _hold(location: str, name: str, by_whom: str, do: str) -> Iterator[bool]:
     folder = find_local_folder(location)
     if folder is None:
-        yield
+        yield False
         return
-    lock = FileLock(folder / "write.lock", timeout=LOCK_TIMEOUT_S)
+    if not folder.is_dir():  # the lock would make it
+        raise missing_index(location)
+    lock = FileLock(folder / name, timeout=LOCK_TIMEOUT_S)
     try:
         lock.acquire()
     except Timeout:
         raise StoreError(
-            f"The index at {folder} has been locked by another writer for {LOCK_TIMEOUT_S:.0f} s",
-            expected="one writer at a time",
-            do="wait for the other run to end, or stop it",
+            f"The index at {folder} has been locked {by_whom} for {LOCK_TIMEOUT_S:.0f} s",
+            expected="one at a time",
+            do=do,
         ) from None
     except OSError as error:
         raise StoreError(
@@ -47,6 +65,13 @@ def lock_writers(location: str) -> Iterator[None]:
             do="correct its permissions, or choose another folder",
         ) from error
     try:
-        yield
+        yield True
     finally:
         lock.release()
+
+
+def missing_index(location: str) -> StoreError:
+    """What to say where there is no index."""
+    return StoreError(
+        f"There is no index at {location}", expected="an index", do="index a video first: tubelet index PATH"
+    )

@@ -1,7 +1,8 @@
 """The three tables of the index, `videos`, `tubelets` and `moments`, and how records become their rows.
 
 A row holds nothing that changes from run to run (no clock time), so indexing the same video again gives the
-same rows. Boxes are kept as 32-bit floats and read back to a hundredth of a pixel.
+same rows, apart from `generation`, which names the write that made them (docs/index-keeping.md). Boxes are
+kept as 32-bit floats and read back to a hundredth of a pixel.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from tubelet.index.query import choose_label
 from tubelet.index.words import list_words
 from tubelet.records import Attributes, Box, IndexedObject, ModelNames, Moment, Motion, PathPoint, Video
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 VERSION_KEY = b"tubelet.schema_version"
+
+UNIQUE_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
+"""On `videos.video_id`: LanceDB then lets only one of two writers insert a row for the same video."""
 
 _STRINGS = pa.list_(pa.string())
 _BOX = pa.struct([(side, pa.float32()) for side in Box._fields])
@@ -50,7 +54,10 @@ _NULLABLE = {"heading_deg", "entry_side", "exit_side", "object_vector"}
 
 
 def make_videos_schema() -> pa.Schema:
-    """One row a video. It is written last: a video without this row is not in the index."""
+    """One row a video. It is written last: a video without this row is not in the index.
+
+    `generation` names the write whose tubelets and moments are in force, `fence` the lease it was made under.
+    """
     return _make_schema(
         [
             ("video_id", pa.string()),
@@ -69,7 +76,10 @@ def make_videos_schema() -> pa.Schema:
             ("num_objects", pa.int64()),
             ("num_moments", pa.int64()),
             *_MODELS,
-        ]
+            ("generation", pa.string()),
+            ("fence", pa.int64()),
+        ],
+        unique="video_id",
     )
 
 
@@ -87,6 +97,7 @@ def make_tubelets_schema() -> pa.Schema:
             ("score", pa.float64()),
             ("thumbnail", pa.binary()),
             *_MODELS,
+            ("generation", pa.string()),
         ]
     )
 
@@ -128,16 +139,20 @@ def make_moments_schema(text_dimensions: int, object_dimensions: int) -> pa.Sche
     ]
     if object_dimensions:
         fields.append(("object_vector", pa.list_(pa.float32(), object_dimensions)))
+    fields.append(("generation", pa.string()))
     return _make_schema(fields)
 
 
-def make_video_row(video: Video, models: ModelNames, *, num_objects: int, num_moments: int) -> dict[str, Any]:
+def make_video_row(
+    video: Video, models: ModelNames, *, num_objects: int, num_moments: int, generation: str, fence: int
+) -> dict[str, Any]:
     """A row of `videos`."""
     row = {name: getattr(video, name) for name in Video.__dataclass_fields__}
-    return row | _model_columns(models) | {"num_objects": num_objects, "num_moments": num_moments}
+    counts = {"num_objects": num_objects, "num_moments": num_moments}
+    return row | _model_columns(models) | counts | {"generation": generation, "fence": fence}
 
 
-def make_tubelet_row(item: IndexedObject, models: ModelNames) -> dict[str, Any]:
+def make_tubelet_row(item: IndexedObject, models: ModelNames, generation: str) -> dict[str, Any]:
     """A row of `tubelets`."""
     return {
         "object_id": item.object_id,
@@ -150,10 +165,11 @@ def make_tubelet_row(item: IndexedObject, models: ModelNames) -> dict[str, Any]:
         "score": item.score,
         "thumbnail": item.thumbnail,
         **_model_columns(models),
+        "generation": generation,
     }
 
 
-def make_moment_row(moment: Moment, video: Video, models: ModelNames) -> dict[str, Any]:
+def make_moment_row(moment: Moment, video: Video, models: ModelNames, generation: str) -> dict[str, Any]:
     """A row of `moments`; `object_vector` is left out by the caller where the table has none."""
     boxes = [Box(*point[1:]) for point in moment.path]
     mean = Box(*(sum(sides) / len(boxes) for sides in zip(*boxes, strict=True)))
@@ -185,6 +201,7 @@ def make_moment_row(moment: Moment, video: Video, models: ModelNames) -> dict[st
         **_model_columns(models),
         "text_vector": moment.text_vector,
         "object_vector": moment.object_vector or None,
+        "generation": generation,
     }
 
 
@@ -282,8 +299,11 @@ def _model_columns(models: ModelNames) -> dict[str, Any]:
     return {name: getattr(models, name) for name in ModelNames.__dataclass_fields__}
 
 
-def _make_schema(fields: Sequence[tuple[str, pa.DataType]]) -> pa.Schema:
+def _make_schema(fields: Sequence[tuple[str, pa.DataType]], *, unique: str = "") -> pa.Schema:
     return pa.schema(
-        [pa.field(name, kind, nullable=name in _NULLABLE) for name, kind in fields],
+        [
+            pa.field(name, kind, nullable=name in _NULLABLE, metadata=UNIQUE_KEY if name == unique else None)
+            for name, kind in fields
+        ],
         metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
     )

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
-from lancedb.expr import Expr
 
 from tubelet.errors import StoreError
 
 WRITE_BATCH_ROWS = 256
 
 
-def merge_rows(table: Any, key: str, rows: Iterable[Mapping[str, Any]], *, replacing: Expr) -> int:
-    """Insert or update rows by `key`, delete the others that `replacing` selects; how many rows came in.
+def append_rows(table: Any, key: str, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Add rows, none of which may have another's `key`; how many there were.
 
     One commit: a reader sees all of it or nothing. Rows may be a stream; they are sent on in small batches.
     What the stream raises comes out as it was, and then nothing was written.
     """
     batches = _Batches(table.schema, key, rows)
-    reader = pa.RecordBatchReader.from_batches(table.schema, iter(batches))
-    merge = table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
+    stream = iter(batches)
+    first = next(stream, None)
+    if first is None:
+        return 0
+    reader = pa.RecordBatchReader.from_batches(table.schema, chain([first], stream))
     try:
         with explain_failure(table.uri, "written"):
-            merge.when_not_matched_by_source_delete(replacing).execute(reader)
+            table.add(reader)
     except StoreError:
         if batches.error is not None:  # LanceDB passes on only its text
             raise batches.error from None
@@ -40,19 +42,26 @@ def read_rows(table: Any, request: Any) -> pa.Table:
         return request.to_arrow()
 
 
-def count_rows(table: Any, where: Expr | None = None) -> int:
-    """How many rows `where` selects, or all."""
+def scan_rows(table: Any, where: str | None, columns: list[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
+    """All rows that a condition selects, some columns of them, a batch at a time."""
+    request = table.search() if where is None else table.search().where(where)
     with explain_failure(table.uri, "read"):
-        return int(table.count_rows(None if where is None else where.to_sql()))
+        yield from request.select(columns).limit(None).to_batches(batch_rows)
 
 
-def delete_rows(table: Any, which: Expr) -> bool:
-    """Delete rows in one commit; False, and no commit, when there are none."""
-    if count_rows(table, which) == 0:
-        return False
-    with explain_failure(table.uri, "written"):
-        table.delete(which)
-    return True
+def count_rows(table: Any, where: str | None = None) -> int:
+    """How many rows a condition selects, or all."""
+    with explain_failure(table.uri, "read"):
+        return int(table.count_rows(where))
+
+
+def delete_rows(table: Any, which: str) -> int:
+    """Delete rows in one commit; how many there were. No commit where there are none."""
+    number = count_rows(table, which)
+    if number:
+        with explain_failure(table.uri, "written"):
+            table.delete(which)
+    return number
 
 
 @contextmanager

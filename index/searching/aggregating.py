@@ -100,7 +100,7 @@ def count_objects(
             if ask.keeps is not None:
                 batch = batch.filter(pa.array(ask.keeps(batch)))
             fits = np.round(score_rows(counted, batch).total, SCORE_DECIMALS) >= min_score
-            tally.add(view.keep_visible(batch.filter(pa.array(fits))))
+            tally.add(batch.filter(pa.array(fits)))
     return Aggregate(len(tally.objects), tally.num_moments, tuple(tally.make_bins()), (*notes, *tally.notes))
 
 

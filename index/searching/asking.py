@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from tubelet.errors import QueryError
 from tubelet.index.searching.candidates import KEY_COLUMNS, Ask, Vector
-from tubelet.index.searching.filters import count_undated, join_all, make_name_filter, make_query_filter
+from tubelet.index.searching.filters import count_undated, make_query_filter
 from tubelet.index.searching.judging import SCORED_COLUMNS
 from tubelet.index.searching.paths import find_time_limits, keep_in_region
 from tubelet.index.searching.view import View
+from tubelet.index.sql import join_all, make_name_filter
 from tubelet.index.structured_query import Query, SearchFilter
 
 Numbers = Sequence[float] | NDArray[Any]
@@ -61,7 +62,7 @@ def _find_look(view: View, query: Query) -> Vector | None:
     if not query.like:
         return None
     columns = view.name_columns("object_id", "object_vector")
-    rows = view.keep_visible(view.read(_name_object(query.like), columns))
+    rows = view.read(_name_object(query.like), columns)
     if len(rows) == 0:
         raise QueryError(
             f"There is no object {query.like!r}", expected="an id from a search", do="search again"

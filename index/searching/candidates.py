@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tubelet.index.searching.filters import join_all, make_name_filter
 from tubelet.index.searching.judging import SCORED_COLUMNS, Values, to_numpy
 from tubelet.index.searching.requirements import make_requirement
 from tubelet.index.searching.scoring import score_rows
 from tubelet.index.searching.view import View
+from tubelet.index.sql import join_all, make_name_filter
 from tubelet.index.structured_query import Condition, Query
 from tubelet.index.words import tokenize
 
@@ -87,7 +87,7 @@ def find_candidates(view: View, ask: Ask, num_wanted: int, exact_max_rows: int) 
     """
     num_rows = view.count(ask.where)
     if num_rows <= exact_max_rows:
-        return _keep(view, ask, _read_all(view, ask, num_rows))
+        return _keep(ask, _read_all(view, ask, num_rows))
     if ask.text_vector is None and ask.look_vector is None:
         rows = _scan(view, ask, num_wanted)
     else:
@@ -97,7 +97,7 @@ def find_candidates(view: View, ask: Ask, num_wanted: int, exact_max_rows: int) 
         objects = found["object_id"].unique().to_pylist()
         own = join_all([ask.where, make_name_filter("object_id", objects)])
         found = view.read(own, _name_columns(view, ask))
-    return _keep(view, ask, _measure(ask, found, num_rows))
+    return _keep(ask, _measure(ask, found, num_rows))
 
 
 def _list_rows(view: View, ask: Ask, num_wanted: int) -> list[int]:
@@ -229,13 +229,9 @@ def _measure_cosines(column: pa.ChunkedArray, vector: Vector) -> Values:
     return cosines
 
 
-def _keep(view: View, ask: Ask, found: Candidates) -> Candidates:
-    """Without what is not let through, and without the moments of videos that are being written."""
-    if ask.keeps is not None:
-        found = found.take(np.flatnonzero(ask.keeps(found.moments)))
-    numbered = found.moments.append_column("_place", pa.array(np.arange(len(found.moments)), pa.int64()))
-    kept = view.keep_visible(numbered)["_place"].to_numpy().astype(np.int64)
-    return found if len(kept) == len(found.moments) else found.take(kept)
+def _keep(ask: Ask, found: Candidates) -> Candidates:
+    """Without what is not let through."""
+    return found if ask.keeps is None else found.take(np.flatnonzero(ask.keeps(found.moments)))
 
 
 def _name_columns(view: View, ask: Ask) -> list[str]:

@@ -1,9 +1,7 @@
 """Exact limits as conditions of LanceDB: video, time, place in the frame, and what was measured.
 
 No text of a user becomes SQL. Conditions are written here, from checked numbers, from names of our own tables
-and from string literals that `quote` makes. LanceDB's expressions cannot say all of it (lists, structs), and
-turning them into SQL is not safe: `Expr.to_sql` of LanceDB 0.40 leaves a quote after a backslash as it is,
-which ends the literal early.
+and from string literals that `quote` makes.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from datetime import UTC, datetime
 from tubelet.categories import PARENTS, list_wider
 from tubelet.index.parsing.lexicon import CATEGORIES
 from tubelet.index.query_checks import check_filter
+from tubelet.index.sql import join_all, join_any, make_name_filter, quote
 from tubelet.index.structured_query import Query, Region, SearchFilter, TimeWindow
 from tubelet.records import Video
 
@@ -93,27 +92,6 @@ def make_query_filter(query: Query, within: SearchFilter, videos: Sequence[Video
             make_region_filter(query.region) if query.region is not None else None,
         ]
     )
-
-
-def make_name_filter(column: str, names: Iterable[str]) -> str:
-    """The rows whose column, one of ours, holds one of these names."""
-    return f"{column} IN ({', '.join(map(quote, names))})"
-
-
-def quote(text: str) -> str:
-    """A string literal of SQL. Only quotes mean something in one, and doubled they stand for themselves."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def join_all(parts: Iterable[str | None]) -> str | None:
-    """All of the conditions; None when there are none."""
-    given = [part for part in parts if part is not None]
-    return " AND ".join(f"({part})" for part in given) if given else None
-
-
-def join_any(parts: Iterable[str]) -> str:
-    """Any of the conditions, of which there is at least one."""
-    return " OR ".join(f"({part})" for part in parts)
 
 
 def list_labels(categories: Iterable[str]) -> list[str]:

@@ -11,10 +11,10 @@ import pyarrow as pa
 from tubelet.index.schema import read_attributes, read_box, read_motion
 from tubelet.index.searching.candidates import KEY_COLUMNS
 from tubelet.index.searching.explaining import Judged, Reasons, explain_hit
-from tubelet.index.searching.filters import make_name_filter
 from tubelet.index.searching.judging import BEFORE_COLUMN, SCORED_COLUMNS, judge
 from tubelet.index.searching.ranking import Ranked, find_before
 from tubelet.index.searching.view import View
+from tubelet.index.sql import make_name_filter
 from tubelet.index.structured_query import Condition, Query
 from tubelet.records import Hit, HitRelation, HitStep
 
@@ -105,7 +105,7 @@ def _list_judged(
 
 def _read_rows(view: View, moment_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     where = make_name_filter("moment_id", moment_ids)
-    found = view.keep_visible(view.read(where, view.name_columns(*_HIT_COLUMNS)))
+    found = view.read(where, view.name_columns(*_HIT_COLUMNS))
     return {row["moment_id"]: row for row in found.to_pylist()}
 
 

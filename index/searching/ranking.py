@@ -15,7 +15,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tubelet.index.searching.candidates import Candidates, Rows
-from tubelet.index.searching.filters import make_name_filter
 from tubelet.index.searching.grouping import SCORE_DECIMALS, Groups
 from tubelet.index.searching.judging import BEFORE_COLUMN, Values, to_numpy
 from tubelet.index.searching.relating import Related, RelationJudge, measure_relation_factor
@@ -23,6 +22,7 @@ from tubelet.index.searching.scoring import RowScores
 from tubelet.index.searching.sequences import match_steps, trace_steps
 from tubelet.index.searching.surroundings import Surroundings, Window
 from tubelet.index.searching.view import View
+from tubelet.index.sql import make_name_filter
 from tubelet.index.structured_query import Query
 
 MAX_LOOKED_AT = 2_000
@@ -193,7 +193,7 @@ def find_before(view: View, moments: pa.Table) -> pa.Array:
     """For each moment whether its object stood in the moment before, null in its first."""
     objects = moments["object_id"].unique().to_pylist()
     columns = view.name_columns("object_id", "start_s", "stopped")
-    everything = view.keep_visible(view.read(make_name_filter("object_id", objects), columns))
+    everything = view.read(make_name_filter("object_id", objects), columns)
     told: dict[str, tuple[NDArray[np.float64], list[bool]]] = {}
     names = everything["object_id"].to_numpy(zero_copy_only=False).astype(str)
     starts = to_numpy(everything["start_s"])

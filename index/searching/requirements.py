@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tubelet.categories import PARENTS
-from tubelet.index.searching.filters import join_any, make_name_filter, quote
 from tubelet.index.searching.judging import HEADING_ANGLES, match_category, match_colours
+from tubelet.index.sql import join_any, make_name_filter, quote
 from tubelet.index.structured_query import Condition
 from tubelet.index.words import tokenize
 

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tubelet.index.searching.candidates import KEY_COLUMNS, Rows
-from tubelet.index.searching.filters import join_all, join_any, make_name_filter
 from tubelet.index.searching.geometry import Track
 from tubelet.index.searching.judging import SCORED_COLUMNS, Values, to_numpy
 from tubelet.index.searching.paths import Paths
 from tubelet.index.searching.view import View
+from tubelet.index.sql import join_all, join_any, make_name_filter
 
 MARGIN_S = 2.0
 """A moment's surroundings begin so long before it and end so long after it."""
@@ -70,7 +70,7 @@ class Surroundings:
                 for start, end in spans[video]
             ]
             where = join_all([make_name_filter("video_id", some), join_any(limits)])
-            parts.append(view.keep_visible(view.read(where, columns)))
+            parts.append(view.read(where, columns))
         return cls(pa.concat_tables(parts).combine_chunks())
 
     def find_others(

@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from tubelet.errors import QueryError
+from tubelet.errors import QueryError, StoreError
+from tubelet.index.snapshot import Snapshot
+from tubelet.index.sql import join_all
 from tubelet.index.store import IndexStore
 from tubelet.index.tables import explain_failure, read_rows
 from tubelet.records import Video
@@ -18,51 +19,44 @@ SCAN_BATCH_ROWS = 8192
 
 
 class View:
-    """What a search reads: the moments of whole videos, as they were when the search began."""
+    """What a search reads: the moments in sight, as they were when the search began.
 
-    def __init__(self, store: IndexStore) -> None:
-        snapshot = getattr(store, "snapshot", None)
-        self._store: Any = store if snapshot is None else snapshot()
+    Rows of a write that is under way, or that was broken off, are filtered out in the store, before anything
+    is ranked or counted. Mostly there are none, and then there is no such filter.
+    """
+
+    def __init__(self, store: IndexStore | Snapshot) -> None:
+        self._snapshot = store.snapshot() if isinstance(store, IndexStore) else store
 
     @classmethod
     def at_version(cls, store: IndexStore, version: str) -> View:
         """The index as it was at a version. Raises QueryError when that is no longer kept."""
-        at_version = getattr(store, "at_version", None)
-        if at_version is not None:
-            return cls._over(at_version(version))
-        view = cls(store)
-        if view.version != version:
+        try:
+            return cls(store.at_version(version))
+        except StoreError as error:
             raise QueryError(
-                "The index has changed since the first page",
-                expected="the index as it was then",
+                f"The index as it was at the first page is no longer kept: {error.found}",
+                expected="a cursor of the last hour or so",
                 do="search again from the first page",
-            )
-        return view
-
-    @classmethod
-    def _over(cls, snapshot: Any) -> View:
-        view = cls.__new__(cls)
-        view._store = snapshot
-        return view
+            ) from error
 
     @property
     def moments(self) -> Any:
         """The LanceDB table of moments."""
-        return self._store.moments
+        return self._snapshot.moments
 
     @property
     def version(self) -> str:
         """Changes with every commit."""
-        known = getattr(self._store, "version", None)
-        return str(self._store.moments.version) if known is None else str(known)
+        return self._snapshot.version
 
     @property
     def text_dimensions(self) -> int:
-        return int(self._store.text_dimensions)
+        return self._snapshot.text_dimensions
 
     @property
     def object_dimensions(self) -> int:
-        return int(self._store.object_dimensions)
+        return self._snapshot.object_dimensions
 
     @cached_property
     def columns(self) -> frozenset[str]:
@@ -72,26 +66,16 @@ class View:
     @cached_property
     def videos(self) -> list[Video]:
         """Every video, for limits by date."""
-        videos: list[Video] = self._store.list_videos()
-        return videos
+        return self._snapshot.list_videos()
 
     def name_columns(self, *wanted: str) -> list[str]:
-        """Columns to read: those that are wanted and there, and what `keep_visible` needs."""
-        return [name for name in dict.fromkeys((*wanted, "video_id", "generation")) if name in self.columns]
-
-    def keep_visible(self, found: pa.Table) -> pa.Table:
-        """Without the moments of videos that are being written."""
-        keep = getattr(self._store, "keep_visible", None)
-        if keep is not None:
-            visible: pa.Table = keep(found)
-            return visible
-        complete = self._store.find_complete(found["video_id"].unique().to_pylist())
-        return found.filter(pc.is_in(found["video_id"], pa.array(sorted(complete), pa.string())))
+        """Columns to read: those that are wanted and there."""
+        return [name for name in dict.fromkeys(wanted) if name in self.columns]
 
     def count(self, where: str | None) -> int:
         """How many moments a filter lets through."""
         with explain_failure(self.moments.uri, "read"):
-            return int(self.moments.count_rows(where))
+            return int(self.moments.count_rows(self._narrow(where)))
 
     def list_nearest(
         self, column: str, vector: Any, where: str | None, limit: int, *, refine_factor: int
@@ -135,9 +119,12 @@ class View:
             for batch in request.limit(None).to_batches(SCAN_BATCH_ROWS):
                 yield pa.Table.from_batches([batch])
 
-    @staticmethod
-    def _limit(request: Any, where: str | None) -> Any:
-        return request if where is None else request.where(where)
+    def _narrow(self, where: str | None) -> str | None:
+        return join_all([where, self._snapshot.visible])
+
+    def _limit(self, request: Any, where: str | None) -> Any:
+        narrowed = self._narrow(where)
+        return request if narrowed is None else request.where(narrowed)
 
     def read(self, where: str | None, columns: Sequence[str], limit: int | None = None) -> pa.Table:
         """Moments in any order."""

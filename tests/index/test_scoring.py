@@ -27,7 +27,7 @@ from tubelet.records import Moment
 
 def make_table(*moments: Moment) -> pa.Table:
     """Moments as rows, without a store."""
-    rows = [make_moment_row(moment, make_video(), MODELS) for moment in moments]
+    rows = [make_moment_row(moment, make_video(), MODELS, "g1") for moment in moments]
     return pa.Table.from_pylist(rows, schema=make_moments_schema(TEXT_DIMENSIONS, 0))
 
 

@@ -12,7 +12,8 @@ from tests.index.factories import MODELS, TEXT_DIMENSIONS, group_objects, make_m
 from tubelet.errors import StoreError
 from tubelet.index.query import parse_query
 from tubelet.index.search import search_moments
-from tubelet.index.store import IndexStore, RowCounts
+from tubelet.index.snapshot import RowCounts
+from tubelet.index.store import IndexStore
 
 
 @pytest.fixture(scope="module")

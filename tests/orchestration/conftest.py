@@ -20,10 +20,13 @@ def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read_rows(home: Path) -> dict[str, list[dict[str, Any]]]:
-    """Every row of every table, in order of its id."""
+    """Every row of every table, in order of its id, without the name of the write that made it."""
     connection = lancedb.connect(home / "index")
     keys = {"videos": "video_id", "tubelets": "object_id", "moments": "moment_id"}
     return {
-        name: sorted(connection.open_table(name).to_arrow().to_pylist(), key=lambda row: str(row[key]))
+        name: sorted(
+            connection.open_table(name).to_arrow().drop_columns("generation").to_pylist(),
+            key=lambda row: str(row[key]),
+        )
         for name, key in keys.items()
     }
