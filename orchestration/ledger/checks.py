@@ -1,9 +1,16 @@
-"""What every ledger refuses, in the same words."""
+"""What every ledger says in the same words: what a job begins with, and what is refused."""
 
 from __future__ import annotations
 
+import json
+
 from tubelet.errors import InputError, LeaseLostError
-from tubelet.orchestration.ledger.records import Batch, Lease
+from tubelet.orchestration.ledger.records import Batch, Lease, NewItem
+
+
+def plan_payload(item: NewItem) -> str:
+    """The payload of the unit that a job begins with."""
+    return json.dumps({"uri": item.uri, "identity": item.identity, "size_bytes": item.size_bytes})
 
 
 def check_same_batch(held: Batch, asked: Batch) -> None:

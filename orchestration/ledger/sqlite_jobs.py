@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable
 
+from tubelet.orchestration.ledger.checks import plan_payload
 from tubelet.orchestration.ledger.records import Batch, ErrorClass, Job, JobState, NewItem, NewUnit, UnitState
 from tubelet.orchestration.ledger.sqlite_rows import JOB_COLUMNS, read_job
 
@@ -17,11 +17,6 @@ UPDATE ledger_units SET priority = (
         AND b.control = 'running'
 ) WHERE job_id = ?
 """
-
-
-def plan_payload(item: NewItem) -> str:
-    """The payload of the unit that a job begins with."""
-    return json.dumps({"uri": item.uri, "identity": item.identity, "size_bytes": item.size_bytes})
 
 
 def get_job(db: sqlite3.Connection, job_id: str) -> Job | None:
