@@ -1,4 +1,4 @@
-"""Local copies of S3 videos: fetched once a machine, shared by its processes, the least recently used go first.
+"""Local copies of S3 videos: fetched once a machine, shared by its processes, least recently used out first.
 
 A copy is named by a hash of the source's identity, never by its key. Who uses one holds a shared lock on the
 file beside it, who fetches or removes one an exclusive lock: a process that is killed lets go of both.

@@ -1,66 +1,88 @@
-"""From the addresses that a person gives to video files: files, folders, globs and S3."""
+"""From the addresses that a person gives to video files: files, folders, globs, manifests and S3."""
 
 from __future__ import annotations
 
 import os
-import stat
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import blake2b
-from itertools import takewhile
 from pathlib import Path
-from urllib.parse import unquote
 
 from tubelet.errors import SourceChangedError, SourceError, SourceMissingError
 from tubelet.records import Source
+from tubelet.workers.local_files import (
+    GLOB_CHARACTERS,
+    VIDEO_SUFFIXES,
+    glob_videos,
+    is_video_name,
+    require_regular,
+    strip_scheme,
+    walk_videos,
+)
+from tubelet.workers.manifests import MANIFEST_PREFIX, ManifestLine, is_manifest_name, read_manifest
 from tubelet.workers.s3 import S3Options, fetch_object, find_object, list_objects, parse_address
 
-VIDEO_SUFFIXES = (
-    *(".3gp", ".asf", ".avi", ".f4v", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
-    *(".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
-)
-"""Which files of a folder or prefix are taken; a file that is named itself may have any name."""
-
-_GLOB_CHARACTERS = frozenset("*?[")
 _HASH_BLOCK_BYTES = 1 << 20
+_NUM_LOOKUPS = 16
+_MAX_LINES_AHEAD = 64
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFailure:
-    """An address, or a file found at one, that gives no video, and why."""
+    """An address, or a file found at one, that gives no video, and why.
+
+    A line of a manifest that names no address has `MANIFEST:NUMBER` for its URI.
+    """
 
     uri: str
     error: SourceError
 
 
-def expand_sources(addresses: Iterable[str], *, s3: S3Options) -> Iterator[Source | SourceFailure]:
-    """Yield every video at the addresses, sorted by URI and each once, and what failed among them.
+_Found = Path | Source | SourceFailure
 
-    An address is a file, a folder (searched to the bottom for video names), a glob with `*`, `?`, `[…]` or
-    `**`, a `file://` URI, `s3://bucket/key`, `s3://bucket/prefix/` or an S3 glob. A name that exists is
-    never read as a glob. An address without any video is a failure. Files are hashed as they are yielded.
+
+def expand_sources(addresses: Iterable[str], *, s3: S3Options) -> Iterator[Source | SourceFailure]:
+    """Yield every video at the addresses, each once, and what failed among them, as a stream.
+
+    They come address by address, and those of a folder, glob or prefix by URI. An address is a file, a folder
+    (searched to the bottom for video names), a glob with `*`, `?`, `[…]` or `**`, a `file://` URI,
+    `s3://bucket/key`, `s3://bucket/prefix/`, an S3 glob, or a manifest (tubelet.workers.manifests). A name
+    that exists is never read as a glob. An address without any video is a failure. Files are hashed as they
+    are yielded. A failure that is a TransientError may be none when the address is expanded again.
+
+    So that each comes once, a hash of 16 bytes is kept of every URI: about 100 bytes of memory.
     """
-    found: dict[str, Path | Source | SourceFailure] = {}
+    seen: set[bytes] = set()
     for address in addresses:
         for item in _expand(address, s3):
-            found.setdefault(str(item) if isinstance(item, Path) else item.uri, item)
-    for uri in sorted(found):
-        item = found[uri]
-        if not isinstance(item, Path):
-            yield item
-            continue
-        try:
-            yield identify_file(item)
-        except SourceError as error:
-            yield SourceFailure(uri, error)
+            uri = str(item) if isinstance(item, Path) else item.uri
+            mark = blake2b(uri.encode(errors="surrogatepass"), digest_size=16).digest()
+            if mark in seen:
+                continue
+            seen.add(mark)
+            if not isinstance(item, Path):
+                yield item
+                continue
+            try:
+                yield identify_file(item)
+            except SourceError as error:
+                yield SourceFailure(uri, error)
 
 
-def _expand(address: str, options: S3Options) -> Iterator[Path | Source | SourceFailure]:
+def _expand(
+    address: str, options: S3Options, *, found: Future[Source] | None = None, nested: bool = False
+) -> Iterator[_Found]:
+    """What an address names. `found` is the object with that key, where it was looked up before.
+
+    `nested` are the addresses in a manifest.
+    """
     num_found = 0
     try:
-        for item in _expand_s3(address, options) if address.startswith("s3://") else _expand_files(address):
+        for item in _choose(address, options, found, nested=nested):
             num_found += 1
             yield item
     except SourceError as error:
@@ -79,72 +101,95 @@ def _expand(address: str, options: S3Options) -> Iterator[Path | Source | Source
         yield SourceFailure(address, failure)
 
 
-def _expand_files(address: str) -> Iterator[Path | SourceFailure]:
-    path = Path(_strip_scheme(address)).expanduser()
-    if not path.is_dir() and (os.path.lexists(path) or not _GLOB_CHARACTERS & set(str(path))):
-        yield _require_regular(path)
+def _choose(
+    address: str, options: S3Options, found: Future[Source] | None, *, nested: bool
+) -> Iterator[_Found]:
+    if address.startswith(MANIFEST_PREFIX):
+        return _expand_manifest(address, options, nested=nested)
+    if address.startswith("s3://"):
+        return _expand_s3(address, options, found, nested=nested)
+    return _expand_files(address, options, nested=nested)
+
+
+def _expand_files(address: str, options: S3Options, *, nested: bool) -> Iterator[_Found]:
+    path = Path(strip_scheme(address)).expanduser()
+    if not path.is_dir() and (os.path.lexists(path) or not GLOB_CHARACTERS & set(str(path))):
+        file = require_regular(path)
+        if is_manifest_name(path.name):
+            yield from _expand_manifest(address, options, nested=nested)
+        else:
+            yield file
         return
-    for file in _walk(path) if path.is_dir() else _glob(path):
+    for file in walk_videos(path) if path.is_dir() else glob_videos(path):
         try:
-            yield _require_regular(file)
+            yield require_regular(file)
         except SourceError as error:
             yield SourceFailure(str(file), error)
 
 
-def _strip_scheme(address: str) -> str:
-    """The path of a `file://` URI; other schemes are refused, everything else is a path already."""
-    if not address:
-        raise SourceMissingError("an address is empty", do='use "." for this folder')
-    if address.startswith("file:"):
-        host, slash, path = address.removeprefix("file:").removeprefix("//").partition("/")
-        if host not in ("", "localhost"):
-            raise SourceError(f"{address!r} names the host {host!r}", expected="file:///PATH")
-        return unquote(slash + path)
-    if "://" in address and not os.path.lexists(address):
+def _expand_s3(
+    address: str, options: S3Options, found: Future[Source] | None, *, nested: bool
+) -> Iterator[_Found]:
+    bucket, key = parse_address(address)
+    is_glob = bool(GLOB_CHARACTERS & set(key))
+    if key and not key.endswith("/"):
+        try:
+            source = found.result() if found else find_object(bucket, key, options)
+        except SourceMissingError:
+            if not is_glob:
+                raise
+        else:
+            if is_manifest_name(key):
+                yield from _expand_manifest(address, options, nested=nested)
+            else:
+                yield source
+            return
+    prefix_length = min((key.index(mark) for mark in GLOB_CHARACTERS if mark in key), default=len(key))
+    for item in list_objects(bucket, key[:prefix_length], options):
+        _, found_key = parse_address(item.uri)
+        if is_video_name(found_key) and (not is_glob or match_key(found_key, key)):
+            yield item
+
+
+def _expand_manifest(address: str, options: S3Options, *, nested: bool) -> Iterator[_Found]:
+    """What the lines of a manifest name, in order. Objects are looked up some lines ahead, many at once."""
+    if nested:
         raise SourceError(
-            f"{address!r} is of a kind that is not read",
-            expected="a path, file:// or s3://",
-            do="download the video first",
+            f"{address} is a manifest in a manifest",
+            expected="videos, prefixes and globs",
+            do="give it by itself",
         )
-    return address
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Video-named files below a folder. Links to folders are not followed, so there are no circles."""
-
-    def refuse(error: OSError) -> None:
-        raise SourceMissingError(
-            f"cannot list {error.filename}: {error.strerror}", do="check its permissions"
-        )
-
-    for parent, _, names in os.walk(folder, onerror=refuse):
-        yield from (Path(parent, name) for name in names if _is_video_name(name))
-
-
-def _glob(pattern: Path) -> Iterator[Path]:
-    """Video-named files that match; a last `**` stands for everything below."""
-    root = Path(pattern.anchor)
-    parts = pattern.parts[len(root.parts) :]
-    matches = root.glob(str(Path(*parts, "*") if parts[-1] == "**" else Path(*parts)))
-    yield from (path for path in matches if _is_video_name(path.name) and not path.is_dir())
-
-
-def _is_video_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
-
-
-def _require_regular(path: Path) -> Path:
-    """The file that a path leads to, links followed; pipes, devices, sockets and folders are refused."""
+    location = address.removeprefix(MANIFEST_PREFIX)
+    ahead: deque[tuple[ManifestLine, Future[Source] | None]] = deque()
+    pool = ThreadPoolExecutor(_NUM_LOOKUPS, thread_name_prefix="tubelet-lookup")
     try:
-        resolved = path.resolve(strict=True)
-        mode = resolved.stat().st_mode
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle.
-        raise SourceMissingError(f"{path} does not exist or may not be read", do="check the path") from error
-    if not stat.S_ISREG(mode):
-        raise SourceError(
-            f"{path} is not a regular file", expected="a file on disk", do="save the video first"
-        )
-    return resolved
+        for line in read_manifest(location, options):
+            ahead.append((line, _look_up(line.address, options, pool)))
+            if len(ahead) > _MAX_LINES_AHEAD:
+                yield from _expand_line(location, *ahead.popleft(), options)
+        while ahead:
+            yield from _expand_line(location, *ahead.popleft(), options)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _look_up(address: str, options: S3Options, pool: ThreadPoolExecutor) -> Future[Source] | None:
+    if not address.startswith("s3://") or address.endswith("/"):
+        return None
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    return pool.submit(find_object, bucket, key, options) if bucket and key else None
+
+
+def _expand_line(
+    location: str, line: ManifestLine, found: Future[Source] | None, options: S3Options
+) -> Iterator[_Found]:
+    if line.error is not None:
+        yield SourceFailure(f"{location}:{line.number}", line.error)
+        return
+    for item in _expand(line.address, options, found=found, nested=True):
+        if isinstance(item, SourceFailure):
+            item.error.found = f"line {line.number} of {location}: {item.error.found}"
+        yield item
 
 
 def identify_file(path: Path) -> Source:
@@ -161,24 +206,6 @@ def identify_file(path: Path) -> Source:
             f"cannot read {path}: {error.strerror}", do="check its permissions"
         ) from error
     return Source(str(path), f"blake2b:{digest.hexdigest()}", size_bytes)
-
-
-def _expand_s3(address: str, options: S3Options) -> Iterator[Source]:
-    bucket, key = parse_address(address)
-    is_glob = bool(_GLOB_CHARACTERS & set(key))
-    if key and not key.endswith("/"):
-        try:
-            yield find_object(bucket, key, options)
-            return
-        except SourceMissingError:
-            if not is_glob:
-                raise
-    fixed_parts = list(takewhile(lambda part: not _GLOB_CHARACTERS & set(part), key.split("/")[:-1]))
-    prefix = "".join(f"{part}/" for part in fixed_parts)
-    for item in list_objects(bucket, prefix, options):
-        _, found_key = parse_address(item.uri)
-        if _is_video_name(found_key) and (not is_glob or match_key(found_key, key)):
-            yield item
 
 
 def match_key(key: str, pattern: str) -> bool:
@@ -216,7 +243,7 @@ def localise(source: Source, folder: Path, *, s3: S3Options) -> Iterator[Path]:
 
 def require_unchanged(source: Source) -> Path:
     """The file of a local source. Raises `SourceMissingError` or `SourceChangedError`."""
-    path = _require_regular(Path(source.uri))
+    path = require_regular(Path(source.uri))
     size_bytes = path.stat().st_size
     if size_bytes != source.size_bytes:
         raise SourceChangedError(

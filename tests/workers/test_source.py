@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import tracemalloc
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from tubelet.errors import SourceError, SourceMissingError
 from tubelet.records import Source
+from tubelet.workers import source as source_module
 from tubelet.workers.s3 import S3Options
 from tubelet.workers.source import SourceFailure, expand_sources, identify_file, localise, match_key
 
@@ -23,7 +26,7 @@ NO_S3 = S3Options()
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Videos at two depths, a file that is none, and names that are hard."""
-    for name in ("a.mp4", "b.MKV", "notes.txt", "sub/c.webm", "sub/deep/d.mp4", "sub/día [1] #2.mp4"):
+    for name in ("a.mp4", "b.MKV", "notes.dat", "sub/c.webm", "sub/deep/d.mp4", "sub/día [1] #2.mp4"):
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
@@ -47,7 +50,7 @@ def test_a_folder_is_searched_to_the_bottom(folder: Path) -> None:
 
 
 def test_a_file_named_itself_may_have_any_name(folder: Path) -> None:
-    assert find(folder / "notes.txt") == [str(folder / "notes.txt")]
+    assert find(folder / "notes.dat") == [str(folder / "notes.dat")]
 
 
 @pytest.mark.parametrize(
@@ -74,9 +77,9 @@ def test_a_name_that_exists_is_not_read_as_a_glob(folder: Path) -> None:
 
 
 def test_each_source_comes_once_and_in_order(folder: Path) -> None:
-    found = find(folder / "sub", folder / "a.mp4", folder, folder / "sub/../a.mp4")
+    found = find(folder / "sub", folder / "b.MKV", folder, folder / "sub/../a.mp4")
 
-    assert found == find(folder)
+    assert found == [*find(folder / "sub"), str(folder / "b.MKV"), str(folder / "a.mp4")]
 
 
 def test_a_file_is_named_by_its_content(folder: Path) -> None:
@@ -158,7 +161,7 @@ def test_localise_notices_a_file_that_changed_or_went(folder: Path, tmp_path: Pa
 def test_s3_keys_prefixes_and_globs(
     s3_client: Any, bucket: str, s3_options: S3Options, tmp_path: Path
 ) -> None:
-    for key in ("a.mp4", "v/b.mp4", "v/w/c.mkv", "v/w/notes.txt", "v/d [1].mp4"):
+    for key in ("a.mp4", "v/b.mp4", "v/w/c.mkv", "v/w/notes.dat", "v/d [1].mp4"):
         s3_client.put_object(Bucket=bucket, Key=key, Body=key.encode())
 
     def find_keys(address: str) -> list[str]:
@@ -168,10 +171,11 @@ def test_s3_keys_prefixes_and_globs(
 
     assert find_keys("") == ["a.mp4", "v/b.mp4", "v/d [1].mp4", "v/w/c.mkv"]
     assert find_keys("v/") == ["v/b.mp4", "v/d [1].mp4", "v/w/c.mkv"]
+    assert find_keys("v/d*") == ["v/d [1].mp4"]
     assert find_keys("v/*.mp4") == ["v/b.mp4", "v/d [1].mp4"]
     assert find_keys("**/*.mp4") == ["a.mp4", "v/b.mp4", "v/d [1].mp4"]
     assert find_keys("v/d [1].mp4") == ["v/d [1].mp4"]
-    assert find_keys("v/w/notes.txt") == ["v/w/notes.txt"]
+    assert find_keys("v/w/notes.dat") == ["v/w/notes.dat"]
     [source] = expand_sources([f"s3://{bucket}/a.mp4"], s3=s3_options)
     assert isinstance(source, Source)
     with localise(source, tmp_path, s3=s3_options) as path:
@@ -205,3 +209,26 @@ def test_two_stars_stand_for_any_parts(before: list[str], after: list[str]) -> N
     assert match_key(key, "/".join(["**", after[-1]]))
     assert match_key(key, "/".join(["*"] * len([*before, *after])))
     assert not match_key(key, "/".join(["*"] * (len([*before, *after]) + 1)))
+
+
+def test_listing_is_a_stream_with_flat_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first source comes before the last page is asked for; of each only a mark is kept."""
+    num_listed = 0
+
+    def list_many(bucket: str, prefix: str, options: S3Options) -> Iterator[Source]:
+        nonlocal num_listed
+        for num_listed in range(10_000):
+            yield Source(f"s3://{bucket}/{prefix}{num_listed:09d}.mp4", f"etag:9:{num_listed}", 9)
+
+    monkeypatch.setattr(source_module, "list_objects", list_many)
+    found = expand_sources(["s3://archive/2026/", "s3://archive/2026/"], s3=NO_S3)
+    next(found)
+    assert num_listed == 0
+    tracemalloc.start()
+    try:
+        num_found = 1 + sum(1 for _ in found)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert num_found == 10_000
+    assert peak_bytes / num_found < 200
