@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
@@ -56,9 +56,11 @@ class RedisClient:
         self._prefix = f"{{{prefix}}}:"  # the braces keep all keys of a prefix on one node of a cluster
         self._now = now
         self._retry = Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.05), num_retries, _TRY_AGAIN)
+        server, options = _split_options(url)
+        kind = redis.RedisCluster if options.pop("cluster", "") == "true" else redis.Redis
         try:
-            self._client = redis.Redis.from_url(
-                url,
+            self._client: Any = kind.from_url(
+                server + ("?" + urlencode(options) if options else ""),
                 decode_responses=True,
                 encoding_errors="surrogateescape",  # names of files need not be UTF-8
                 socket_timeout=timeout_s,
@@ -68,7 +70,7 @@ class RedisClient:
         except (ValueError, TypeError) as error:
             raise InputError(
                 f"{self._address} is not the address of a Redis server",
-                expected="redis://[USER:PASSWORD@]HOST:PORT/DB, rediss://… or unix:///PATH",
+                expected="redis://[USER:PASSWORD@]HOST:PORT/DB, rediss://… or unix:///SOCKET",
                 do="mend the address of the ledger",
             ) from error
         self._script = self._client.register_script(read_script())
@@ -104,7 +106,7 @@ class RedisClient:
             raise StoreError(
                 f"The ledger at {self._address} is of version {version}",
                 expected=f"version {VERSION}",
-                do="use the release of Tubelet that wrote it, or another prefix or database",
+                do="use the release of Tubelet that wrote it, or another database",
             )
         try:
             info: dict[str, Any] = self._retry.call_with_retry(self._client.info, lambda error: None)
@@ -140,6 +142,11 @@ class RedisClient:
         if isinstance(error, redis.exceptions.MovedError):
             return StoreError(what, do="add ?cluster=true to the address of a cluster")
         return StoreError(what, do="look into the log of the Redis server")
+
+
+def _split_options(url: str) -> tuple[str, dict[str, str]]:
+    server, _, query = url.partition("?")
+    return server, dict(parse_qsl(query))
 
 
 def hide_password(url: str) -> str:
