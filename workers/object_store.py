@@ -243,6 +243,10 @@ class S3Store:
         self._options = options
         self.scratch = scratch
 
+    def locate(self, key: str) -> tuple[str, str]:
+        """Bucket and full key of an object."""
+        return self._bucket, self._key(key)
+
     def put(self, key: str, file: Path, *, replace: bool = True) -> None:
         """Upload the file; without `replace` on the condition that nothing is there."""
         with explain_store_errors(self._name(key)):
