@@ -1,4 +1,4 @@
-"""Both ledgers with a clock that the test moves."""
+"""Both ledgers, and the model that they are compared with, with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from uuid import uuid4
 import pytest
 import redis
 
+from tests.orchestration.ledger.model import ModelLedger
 from tests.orchestration.ledger.steps import Clock
 from tests.redis_server import RedisServer, has_redis
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.redis import RedisLedger
 from tubelet.orchestration.ledger.sqlite import SqliteLedger
 
-KINDS = ["sqlite", pytest.param("redis", marks=pytest.mark.redis)]
+KINDS = ["model", "sqlite", pytest.param("redis", marks=pytest.mark.redis)]
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +36,7 @@ def clock() -> Clock:
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
-    """Which ledger."""
+    """Which ledger; the model passes the same tests, so that comparing with it means something."""
     name: str = request.param
     return name
 
@@ -52,6 +53,11 @@ def open_again(
         def open_one() -> Ledger:
             opened.append(RedisLedger(url, prefix=prefix, now=clock))
             return opened[-1]
+    elif kind == "model":
+        model = ModelLedger(clock)
+
+        def open_one() -> Ledger:
+            return model
     else:
 
         def open_one() -> Ledger:
