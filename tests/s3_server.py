@@ -20,7 +20,7 @@ import pytest
 from tubelet.workers.s3 import S3Options, close_clients, connect
 
 PAGE_KEYS = 10
-Fault = Literal["500", "503", "reset", "lost", "short", "silent"]
+Fault = Literal["500", "503", "reset", "lost", "short", "silent", "slow"]
 
 
 @pytest.fixture(scope="session")
@@ -108,9 +108,9 @@ class FaultyS3:
         self._thread.start()
 
     def fail(self, method: str, fault: Fault, times: int = 1) -> None:
-        """Let the next requests of a method fail: with a status, a reset, half a body, no answer in time.
+        """Let the next requests of a method fail: with a status, a reset, half a body, or no answer in time.
 
-        The answer of a lost one never comes, but its work is done.
+        A lost request is done, and its answer never comes. A slow one stops in the middle of its body.
         """
         with self._lock:
             self._faults += [(method, fault)] * times
@@ -165,11 +165,13 @@ class FaultyS3:
         length = answer.getheader("Content-Length") or str(len(content))
         request.send_header("Content-Length", length)
         request.end_headers()
-        if fault == "short":
+        if fault in ("short", "slow"):
             content = content[: len(content) // 2]
             request.close_connection = True
         if request.command != "HEAD":
             request.wfile.write(content)
+        if fault == "slow":
+            self.released.wait()
 
 
 def _reset(request: BaseHTTPRequestHandler) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tubelet.errors import TransientStoreError
 from tubelet.records import Source
-from tubelet.workers.file_locks import FileLock, lock_file
+from tubelet.workers.file_locks import Flock, lock_file
 from tubelet.workers.s3 import S3Options, fetch_into
 from tubelet.workers.s3_errors import explain_disk_errors
 from tubelet.workers.source import require_unchanged
@@ -51,7 +51,7 @@ class SourceCopies:
         name = blake2b(source.identity.encode(), digest_size=20).hexdigest()
         copy = self._folder / f"{name}{_COPY}"
         with explain_disk_errors(self._folder):
-            lock = FileLock(copy.with_suffix(_LOCK))
+            lock = Flock(copy.with_suffix(_LOCK))
         try:
             with explain_disk_errors(self._folder):
                 self._pin(source, copy, lock)
@@ -61,7 +61,7 @@ class SourceCopies:
                 self._let_go(copy, lock)
                 self._make_room(0)
 
-    def _pin(self, source: Source, copy: Path, lock: FileLock) -> None:
+    def _pin(self, source: Source, copy: Path, lock: Flock) -> None:
         """Hold the shared lock with the copy in place."""
         lock.take(shared=True)
         while not _is_whole(copy, source.size_bytes):
@@ -72,7 +72,7 @@ class SourceCopies:
             lock.take(shared=True)
         os.utime(copy)
 
-    def _let_go(self, copy: Path, lock: FileLock) -> None:
+    def _let_go(self, copy: Path, lock: Flock) -> None:
         try:
             os.utime(copy)
         except FileNotFoundError:  # it could not be fetched; nothing needs the lock's file
@@ -136,7 +136,7 @@ def _list_kept(folder: Path) -> list[_Kept]:
 
 
 def _remove_unless_used(path: Path) -> bool:
-    lock = FileLock(path.with_suffix(_LOCK))
+    lock = Flock(path.with_suffix(_LOCK))
     try:
         if not lock.take(wait=False):
             return False

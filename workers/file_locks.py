@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-class FileLock:
+class Flock:
     """An open lock file. It is not inherited by programs that the process starts."""
 
     def __init__(self, path: Path) -> None:
@@ -64,9 +64,9 @@ class FileLock:
 
 
 @contextmanager
-def lock_file(path: Path, *, shared: bool = False) -> Iterator[FileLock]:
+def lock_file(path: Path, *, shared: bool = False) -> Iterator[Flock]:
     """Hold the lock, after waiting for it."""
-    lock = FileLock(path)
+    lock = Flock(path)
     try:
         lock.take(shared=shared)
         yield lock

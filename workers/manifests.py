@@ -27,9 +27,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from glob import escape
+from io import BufferedIOBase
 from itertools import chain
 from pathlib import Path
-from typing import IO
 from urllib.parse import unquote_plus
 
 from tubelet.errors import SourceError, SourceMissingError
@@ -111,7 +111,7 @@ def read_manifest(address: str, s3: S3Options) -> Iterator[ManifestLine]:
         raise SourceMissingError(f"{location} names no video", expected="an address in each line")
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> BufferedIOBase:
     file = path.open("rb")
     if file.peek(2)[:2] != b"\x1f\x8b":
         return file
@@ -119,7 +119,7 @@ def _open(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb")
 
 
-def _read_lines(file: IO[bytes], location: str) -> Iterator[_Line]:
+def _read_lines(file: BufferedIOBase, location: str) -> Iterator[_Line]:
     number = 0
     while line := file.readline(_MAX_LINE_BYTES):
         number += 1
@@ -219,7 +219,8 @@ def _parse_csv(lines: Iterator[_Line]) -> Iterator[_Line]:
             break
     else:
         return
-    delimiter, pick, num_cells, is_header = ",", _pick_only, 1, False
+    pick: _Pick = _pick_only
+    delimiter, num_cells, is_header = ",", 1, False
     for mark in _DELIMITERS:
         cells = _split(text, mark)
         column = _find_column(cells)

@@ -121,6 +121,7 @@ def download(bucket: str, key: str, path: Path, options: S3Options, *, etag: str
         multipart_chunksize=options.part_bytes,
         max_request_concurrency=options.num_connections,
         max_io_queue_size=16,
+        num_download_attempts=3,
     )
     condition = {"IfMatch": f'"{etag}"'} if etag else {}
     with path.open("r+b") as file, TransferManager(connect(options), config) as manager:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from tubelet.workers.file_locks import FileLock
+from tubelet.workers.file_locks import Flock
 
 _FOREIGN_AGE_S = 24 * 3600.0
 """Not every shared disk shows locks to other machines: theirs is removed only when it is so old as well."""
@@ -27,7 +27,7 @@ class Scratch:
     @contextmanager
     def make_folder(self) -> Iterator[Path]:
         """An empty folder that is removed, with all that is in it, on leaving."""
-        lock = FileLock(self.folder / f"{self._host}.{uuid4().hex}.lock")
+        lock = Flock(self.folder / f"{self._host}.{uuid4().hex}.lock")
         try:
             # A clearing process may have removed the file before it was locked; taking makes it again.
             lock.take()
@@ -50,7 +50,7 @@ class Scratch:
                 continue
             if not (path.name.startswith(f"{self._host}.") or is_old):
                 continue
-            lock = FileLock(path)
+            lock = Flock(path)
             try:
                 if lock.take(wait=False):
                     shutil.rmtree(path.with_suffix(""), ignore_errors=True)

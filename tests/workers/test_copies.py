@@ -216,13 +216,16 @@ def test_what_a_killed_fetcher_left_is_cleared(upload: Any, s3_options: S3Option
         assert path.read_bytes() == b"x"
 
 
-def test_an_object_that_is_cut_short_once_comes_whole(
-    upload: Any, faulty_s3: FaultyS3, tmp_path: Path
+@pytest.mark.parametrize("fault", ["short", "slow"])
+def test_an_object_whose_body_stopped_once_comes_whole(
+    upload: Any, faulty_s3: FaultyS3, tmp_path: Path, fault: Any
 ) -> None:
     source = upload("a.mp4", b"content" * 1000)
-    faulty_s3.fail("GET", "short")
-    with SourceCopies(tmp_path, S3Options(faulty_s3.url, "us-east-1"), max_bytes=0).borrow(source) as path:
+    options = S3Options(faulty_s3.url, "us-east-1", read_timeout_s=0.5)
+    faulty_s3.fail("GET", fault)
+    with SourceCopies(tmp_path, options, max_bytes=0).borrow(source) as path:
         assert path.read_bytes() == b"content" * 1000
+    assert faulty_s3.requests.count("GET") == 2
 
 
 @pytest.mark.parametrize(

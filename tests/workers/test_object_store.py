@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import botocore.client
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -298,3 +300,47 @@ def test_a_write_whose_answer_was_lost_is_not_doubled_or_refused(
     store.put("k", make(b"content"), replace=False)
     assert faulty_s3.requests == ["PUT", "PUT"]
     assert read(store, "k") == b"content"
+
+
+def test_a_store_without_conditions_still_takes_objects(
+    s3_options: S3Options, bucket: str, tmp_path: Path, make: Callable[[bytes], Path], monkeypatch: Any
+) -> None:
+    call = botocore.client.BaseClient._make_api_call
+
+    def refuse_conditions(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        if "IfNoneMatch" in arguments:
+            arguments["Body"].read()
+            failed: Any = {"Error": {"Code": "NotImplemented"}, "ResponseMetadata": {"HTTPStatusCode": 501}}
+            raise ClientError(failed, operation)
+        return call(self, operation, arguments)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", refuse_conditions)
+    store = S3Store(f"s3://{bucket}/p", s3_options, FolderStore(tmp_path).scratch)
+    store.put("k", make(b"content"), replace=False)
+    assert read(store, "k") == b"content"
+
+
+@pytest.mark.parametrize(("code", "is_transient"), [("AccessDenied", False), ("SlowDown", True)])
+def test_what_could_not_be_deleted_is_said(
+    s3_options: S3Options,
+    bucket: str,
+    tmp_path: Path,
+    make: Callable[[bytes], Path],
+    monkeypatch: Any,
+    code: str,
+    is_transient: bool,
+) -> None:
+    """The request itself succeeds and lists what failed."""
+    store = S3Store(f"s3://{bucket}/p", s3_options, FolderStore(tmp_path).scratch)
+    store.put("k", make(b"content"))
+    call = botocore.client.BaseClient._make_api_call
+
+    def refuse_deleting(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "DeleteObjects":
+            return {"Errors": [{"Key": "p/k", "Code": code, "Message": "no"}]}
+        return call(self, operation, arguments)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", refuse_deleting)
+    with pytest.raises(StoreError, match=code) as caught:
+        store.delete_all("")
+    assert isinstance(caught.value, TransientError) == is_transient

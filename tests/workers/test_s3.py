@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tubelet.errors import SourceError, SourceMissingError
-from tubelet.workers.s3 import S3Options, fetch_object, find_object, list_objects, parse_address
+from tubelet.errors import SourceChangedError, SourceError, SourceMissingError, TransientSourceError
+from tubelet.workers.s3 import (
+    S3Options,
+    close_clients,
+    connect,
+    fetch_object,
+    find_object,
+    list_objects,
+    parse_address,
+)
+from tubelet.workers.s3_errors import explain_source_errors
 
 STRANGE_KEYS = (
     "day 1/a b.mp4",
@@ -208,3 +222,58 @@ def test_an_address_without_bucket(address: str) -> None:
 @given(st.from_regex(r"[a-z0-9.-]{3,63}", fullmatch=True), st.text(max_size=50))
 def test_addresses_come_apart_where_they_were_joined(bucket_name: str, key: str) -> None:
     assert parse_address(f"s3://{bucket_name}/{key}") == (bucket_name, key)
+
+
+def test_one_client_a_process_for_the_same_options_and_variables(
+    s3_options: S3Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect(s3_options)
+    assert connect(replace(s3_options)) is client
+    assert connect(replace(s3_options, num_attempts=2)) is not client
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    other = connect(s3_options)
+    assert other is not client
+    close_clients()
+    assert connect(s3_options) is not other
+
+
+FORKED = """
+import os, sys
+from tubelet.workers.s3 import S3Options, connect, find_object
+options = S3Options(sys.argv[1], "us-east-1")
+find_object(sys.argv[2], "a.mp4", options)
+mine = connect(options)
+child = os.fork()
+if child == 0:
+    find_object(sys.argv[2], "a.mp4", options)
+    os._exit(7 if connect(options) is not mine else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_process_has_a_client_of_its_own(s3_client: Any, bucket: str, s3_options: S3Options) -> None:
+    s3_client.put_object(Bucket=bucket, Key="a.mp4", Body=b"x")
+    command = [sys.executable, "-c", FORKED, str(s3_options.endpoint_url), bucket]
+    assert subprocess.run(command, timeout=120).returncode == 7
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "words"),
+    [
+        (400, "RequestTimeout", TransientSourceError, "try again later"),
+        (403, "RequestTimeTooSkewed", TransientSourceError, "try again later"),
+        (429, "TooManyRequests", TransientSourceError, "try again later"),
+        (502, "", TransientSourceError, "try again later"),
+        (403, "InvalidObjectState", SourceMissingError, "archive storage class"),
+        (400, "ExpiredToken", SourceMissingError, "no permission"),
+        (412, "PreconditionFailed", SourceChangedError, "changed after it was listed"),
+        (501, "NotImplemented", SourceError, "S3 settings"),
+        (301, "PermanentRedirect", SourceError, "S3 settings"),
+    ],
+)
+def test_answers_of_s3_are_told_apart(status: int, code: str, kind: type[SourceError], words: str) -> None:
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    with pytest.raises(SourceError, match=words) as caught, explain_source_errors("s3://b/k"):
+        raise ClientError(answer, "GetObject")
+    assert type(caught.value) is kind
+    assert type(pickle.loads(pickle.dumps(caught.value))) is kind

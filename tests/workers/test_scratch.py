@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tubelet.workers.file_locks import FileLock, lock_file
+from tubelet.workers.file_locks import Flock, lock_file
 from tubelet.workers.scratch import Scratch
 
 HOLDER = """
@@ -83,24 +83,24 @@ def test_clearing_where_nothing_is(tmp_path: Path) -> None:
 def test_shared_locks_go_together_and_exclude_an_exclusive_one(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "lock"
     with lock_file(path, shared=True), lock_file(path, shared=True):
-        other = FileLock(path)
+        other = Flock(path)
         assert not other.take(wait=False)
         assert other.take(shared=True, wait=False)
         other.close()
     with lock_file(path):
-        other = FileLock(path)
+        other = Flock(path)
         assert not other.take(shared=True, wait=False)
         other.close()
 
 
 def test_a_lock_whose_file_was_removed_counts_for_nothing(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    late = FileLock(path)
+    late = Flock(path)
     with lock_file(path) as lock:
         lock.remove()
     assert late.take(wait=False)
     assert path.exists()
-    other = FileLock(path)
+    other = Flock(path)
     assert not other.take(wait=False)
     late.close()
     other.close()
