@@ -67,14 +67,16 @@ class RedisClient:
                 socket_connect_timeout=timeout_s,
                 retry=Retry(NoBackoff(), 0),  # tried again here, around connecting and asking together
             )
-        except (ValueError, TypeError) as error:
+            self._script = self._client.register_script(read_script())
+            self._check_server()
+        except (ValueError, TypeError) as error:  # TypeError: an option that the client does not know
             raise InputError(
                 f"{self._address} is not the address of a Redis server",
                 expected="redis://[USER:PASSWORD@]HOST:PORT/DB, rediss://… or unix:///SOCKET",
                 do="mend the address of the ledger",
             ) from error
-        self._script = self._client.register_script(read_script())
-        self._check_server()
+        except redis.exceptions.RedisError as error:  # of a cluster, which connects at once
+            raise self._explain(error) from error
 
     def close(self) -> None:
         """Give up connections. Whoever uses the ledger again opens new ones."""
