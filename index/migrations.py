@@ -6,13 +6,13 @@ at what is there, adds what is missing, and writes the table's version down last
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tubelet.errors import StoreError
 from tubelet.index.location import lock_writers
-from tubelet.index.opening import Tables, open_tables
+from tubelet.index.opening import Tables, connect, open_tables
 from tubelet.index.schema import SCHEMA_VERSION, UNIQUE_KEY, VERSION_KEY
 from tubelet.index.tables import explain_failure
 
@@ -55,6 +55,11 @@ def check_version(location: str, tables: Tables) -> None:
         version = read_version(table)
         if version != str(SCHEMA_VERSION):
             raise _refuse(location, name, version)
+
+
+def migrate_index(location: str, storage_options: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Open an index of any version that we know, and bring it up to date: see `migrate_tables`."""
+    return migrate_tables(location, connect(location, storage_options, create=False))
 
 
 def migrate_tables(location: str, connection: Any) -> tuple[str, ...]:

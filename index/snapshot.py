@@ -80,8 +80,9 @@ class Snapshot:
 
     def keep_visible(self, found: pa.Table) -> pa.Table:
         """Only the rows in force; `found` needs the columns `video_id` and `generation`."""
-        places = pc.index_in(found["video_id"], value_set=self._in_force["video_id"].combine_chunks())
-        in_force = self._in_force["generation"].take(places)
+        videos = pa.array(self.generations.keys(), pa.string())
+        names = pa.array(self.generations.values(), pa.string())
+        in_force = names.take(pc.index_in(found["video_id"], value_set=videos))
         return found.filter(pc.fill_null(pc.equal(in_force, found["generation"]), False))
 
     def find_orphans(self, table: Any) -> Generations:

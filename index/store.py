@@ -248,6 +248,10 @@ class IndexStore:
         """
         return keeping.optimize_tables(self.location, self._connection, self.tables, self.snapshot)
 
+    def remove_orphans(self) -> int:
+        """Delete rows that no video's row names, which broken-off writes leave; how many there were."""
+        return keeping.remove_orphans(self.location, self._connection, self.tables, self.snapshot)
+
     def _check_dimensions(self, kind: str, found: int, wanted: int | None) -> None:
         if wanted is not None and found != wanted:
             raise StoreError(

@@ -13,17 +13,22 @@ from tubelet.api.cli.app import (
     AsJson,
     Config,
     Home,
-    app,
     console,
     notice,
     print_json,
 )
+from tubelet.api.cli.index_group import INDEXING, index_app
 from tubelet.api.cli.progress import IndexProgress
 from tubelet.records import IndexReport
 from tubelet.settings import load_settings
 
+_KEEPING = (
+    "[bold]tubelet index stats | optimize | verify | migrate | remove[/] keep the index; each has --help. "
+    "A file of such a name is ./stats."
+)
 
-@app.command("index")
+
+@index_app.command(INDEXING, hidden=True, epilog=_KEEPING)
 def index_command(
     sources: Annotated[
         list[str], typer.Argument(help="Files, folders, globs, s3://bucket/key or s3://bucket/prefix/.")
