@@ -33,6 +33,7 @@ Less than how long `optimize` keeps versions, by which the age is told.
 """
 
 IDS_A_DELETE = 500
+NOTHING = "false"
 
 log = logging.getLogger(__name__)
 
@@ -150,18 +151,19 @@ def commit_video(
 def remove_videos(location: str, tables: Tables, video_ids: Iterable[str]) -> list[str]:
     """Delete videos and their rows; the ids of those that were there."""
     wanted = list(dict.fromkeys(video_ids))
-    removed: list[str] = []
+    removed: set[str] = set()
     with lock_writers(location) as is_alone:
         for first in range(0, len(wanted), IDS_A_DELETE):
             some = make_name_filter("video_id", wanted[first : first + IDS_A_DELETE])
             found = _read_videos(tables, some)
             delete_rows(tables.videos, some)
-            removed += [row["video_id"] for row in found]
-            if not is_alone:  # the rows of a write under way are its own
+            removed |= {row["video_id"] for row in found}
+            rows: str | None = some
+            if not is_alone:  # rows of a write under way are left to it
                 generations = [row["generation"] for row in found]
-                some = join_all([some, make_name_filter("generation", generations)]) if found else "false"
-            _delete_rows(tables, some)
-    return [video_id for video_id in wanted if video_id in set(removed)]
+                rows = join_all([some, make_name_filter("generation", generations)]) if found else NOTHING
+            _delete_rows(tables, rows)
+    return [video_id for video_id in wanted if video_id in removed]
 
 
 def find_old_version(table: Any, age: timedelta) -> int | None:
