@@ -10,7 +10,7 @@ import torch
 from tubelet.model.frame import Frame
 from tubelet.model.masks import Mask, encode_mask, mask_iou
 from tubelet.model.tracking.base import TrackedFrame
-from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.engine import FollowBy, Sam2Session
 from tubelet.model.tracking.sam2.network import Sam2Network
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
 from tubelet.model.tracking.sam2.weights import load_network
@@ -38,12 +38,13 @@ class Follower(Protocol):
 class Sam2Follower:
     """Prompts the network with the masks, frame after frame, in one session."""
 
-    def __init__(self, network: Sam2Network) -> None:
+    def __init__(self, network: Sam2Network, *, by: FollowBy = "memory") -> None:
         self._network = network
+        self._by = by
 
     def follow(self, frames: Sequence[Frame], tracked: Sequence[TrackedFrame], prompts: Prompts) -> Followed:
         """See `Follower`."""
-        session = Sam2Session(self._network)
+        session = Sam2Session(self._network, by=self._by)
         followed: Followed = []
         for place, frame in enumerate(frames):
             seen = session.advance(frame.image)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,16 @@ from torch import Tensor
 
 from tubelet.errors import InputError, ModelError
 from tubelet.model.frame import Image
+from tubelet.model.tracking.sam2.carrying import MaskCarrier
+from tubelet.model.tracking.sam2.maps import (
+    IMAGE_MEAN,
+    IMAGE_STD,
+    MASK_PROMPT_LOGIT,
+    OUT_OF_SIGHT,
+    encode_age,
+    hint_at_masks,
+    resize,
+)
 from tubelet.model.tracking.sam2.masks import FrameMasks, concatenate
 from tubelet.model.tracking.sam2.memory import Memory, MemoryBank, Recall
 from tubelet.model.tracking.sam2.network import DecodedMasks, ImageFeatures, Sam2Network
@@ -31,11 +42,11 @@ from tubelet.model.tracking.sam2.prompts import (
     list_points,
 )
 
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
-OUT_OF_SIGHT = -1024.0
-MASK_PROMPT_LOGIT = 10.0
 MAX_PROMPTED_FRAMES = 8
+MIN_SHARE = 1e-4
+"""Shares of cells are kept this far from 0 and 1 where they are turned into logits."""
+
+FollowBy = Literal["memory", "flow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +67,27 @@ class Sam2Session:
     ones. At most `max_batch` objects share a pass, which bounds the memory of a frame. Of the frames on which
     an object was prompted the latest `max_prompted_frames` are remembered, or fewer where the network says
     so.
+
+    SAM 2 follows `by` "memory". By "flow", masks are carried along the optical flow, and the mask decoder is
+    shown them to say whether the object is still there: for small networks whose memory attention was never
+    learnt well. Nothing else is remembered then.
     """
 
     def __init__(
-        self, network: Sam2Network, *, max_batch: int = 32, max_prompted_frames: int = MAX_PROMPTED_FRAMES
+        self,
+        network: Sam2Network,
+        *,
+        max_batch: int = 32,
+        max_prompted_frames: int = MAX_PROMPTED_FRAMES,
+        by: FollowBy = "memory",
     ) -> None:
         self._network = network
         self._max_batch = max_batch
         limit = network.shape.max_conditioning
         self._max_conditioning = min(limit, max_prompted_frames) if limit > 0 else max_prompted_frames
         self._banks: dict[int, MemoryBank] = {}
+        self._carrier = MaskCarrier() if by == "flow" else None
+        self._shares_hw: dict[int, Tensor] = {}
         self._frame = -1
         self._size = (0, 0)
         self._features: ImageFeatures | None = None
@@ -91,7 +113,7 @@ class Sam2Session:
     @property
     def num_memories(self) -> int:
         """Tensors held in all memory banks; bounded by the number of objects."""
-        return sum(map(len, self._banks.values()))
+        return sum(map(len, self._banks.values())) + len(self._shares_hw)
 
     @torch.inference_mode()
     def advance(self, image: Image) -> FrameMasks:
@@ -110,6 +132,10 @@ class Sam2Session:
         self._size = size
         self._frame += 1
         self._features = self._encode_image(image)
+        if self._carrier is not None:
+            self._carrier.look(image)
+            parts = _split(list(self._banks), self._max_batch)
+            return self._in_order([self._carry(part, self._carrier) for part in parts])
         recalls = {number: bank.recall(self._frame) for number, bank in self._banks.items()}
         by_layout = sorted(recalls, key=lambda number: recalls[number].layout)
         found = [
@@ -161,6 +187,7 @@ class Sam2Session:
         """Stop following objects and free their memory."""
         for number in numbers:
             del self._banks[number]
+            self._shares_hw.pop(number, None)
 
     # -- one pass over a batch ------------------------------------------------------------------------
 
@@ -194,6 +221,22 @@ class Sam2Session:
         settled = self._settle(self._decode(coarse_BCHW, points_B12, labels_B1, multimask))
         self._keep(numbers, settled, prompted=False)
         return _publish(numbers, settled)
+
+    def _carry(self, numbers: list[int], carrier: MaskCarrier) -> FrameMasks:
+        """Masks where the flow takes them; the decoder tells whether what lies there is an object."""
+        shares_Bhw = carrier.carry(torch.stack([self._shares_hw[number] for number in numbers]))
+        decoded = self._network.decode_masks(
+            self.features,
+            self._first_sight(len(numbers)),
+            *self._no_points(len(numbers)),
+            hint_at_masks(shares_Bhw)[:, None].to(self._network.dtype),
+            multimask=False,
+        )
+        self._shares_hw.update(zip(numbers, shares_Bhw.clone(), strict=True))
+        presence_B = decoded.presence_B.float().sigmoid()
+        return FrameMasks(
+            tuple(numbers), torch.logit(shares_Bhw, MIN_SHARE), presence_B, torch.ones_like(presence_B)
+        )
 
     def _lay_out(self, recalls: list[Recall]) -> tuple[Tensor, Tensor, int]:
         """Memory tokens, their position codes, and how many of the last ones are pointers."""
@@ -240,7 +283,7 @@ class Sam2Session:
         network = self._network
         side = network.shape.image_px
         masks_B1HW = torch.from_numpy(np.stack([prompt.mask for prompt in prompts]))[:, None]
-        masks_B1SS = _resize(masks_B1HW.to(network.device).float(), side)
+        masks_B1SS = resize(masks_B1HW.to(network.device).float(), side)
         # A thing of a pixel or two would vanish on a coarser grid: keep the cells that it touches most.
         is_most_B1SS = masks_B1SS >= masks_B1SS.amax((2, 3), keepdim=True)
         masks_B1SS = ((masks_B1SS >= 0.5) | is_most_B1SS).to(network.dtype)
@@ -256,9 +299,9 @@ class Sam2Session:
             multimask=not as_meta,
         )
         logits_B1SS = (2 * masks_B1SS - 1) * MASK_PROMPT_LOGIT
-        logits_B1hw = _resize(logits_B1SS, side // 4).to(network.dtype)
+        logits_B1hw = resize(logits_B1SS, side // 4).to(network.dtype)
         if as_meta:
-            logits_B1SS = _resize(logits_B1hw, side, antialias=False).to(network.dtype)
+            logits_B1SS = resize(logits_B1hw, side, antialias=False).to(network.dtype)
         presence_B = torch.full_like(decoded.presence_B, MASK_PROMPT_LOGIT)
         return _Settled(
             logits_B1hw=logits_B1hw,
@@ -282,7 +325,7 @@ class Sam2Session:
         seen_B1 = (decoded.presence_B > 0)[:, None]
         logits_Bhw = torch.where(seen_B1[:, :, None], decoded.logits_BKhw[rows_B, best_B], OUT_OF_SIGHT)
         logits_B1hw = logits_Bhw[:, None]
-        logits_B1SS = _resize(logits_B1hw, self._network.shape.image_px, antialias=False)
+        logits_B1SS = resize(logits_B1hw, self._network.shape.image_px, antialias=False)
         pointer_BC = self._network.project_pointer(decoded.tokens_BKC[rows_B, best_B])
         return _Settled(
             logits_B1hw=logits_B1hw,
@@ -294,6 +337,10 @@ class Sam2Session:
 
     def _keep(self, numbers: list[int], settled: _Settled, *, prompted: bool) -> None:
         """Encode the masks into memories of this frame, and file them."""
+        if self._carrier is not None:
+            for place, number in enumerate(numbers):
+                self._shares_hw[number] = settled.logits_B1hw[place, 0].float().sigmoid().clone()
+            return
         network = self._network
         shape = network.shape
         large_B1SS = settled.logits_B1SS
@@ -355,23 +402,6 @@ class Sam2Session:
         together = concatenate(found)
         places = {number: place for place, number in enumerate(together.numbers)}
         return together.select([places[number] for number in (numbers or self.numbers)])
-
-
-def encode_age(ages_L: Tensor, num_channels: int) -> Tensor:
-    """The sine and cosine code of ages, (L, num_channels), as in "Attention Is All You Need"."""
-    half = torch.arange(num_channels // 2, dtype=torch.float32, device=ages_L.device)
-    wavelengths = 10000 ** (2 * (half // 2) / (num_channels // 2))
-    angles = ages_L.float()[:, None] / wavelengths
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-def _resize(maps_B1hw: Tensor, side: int, *, antialias: bool = True) -> Tensor:
-    """Bilinear, in float32, to (B, 1, side, side)."""
-    if maps_B1hw.shape[-2:] == (side, side):
-        return maps_B1hw
-    return F.interpolate(
-        maps_B1hw.float(), size=(side, side), mode="bilinear", align_corners=False, antialias=antialias
-    )
 
 
 def _publish(numbers: list[int], settled: _Settled) -> FrameMasks:

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tubelet.errors import SettingsError
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings
-from tubelet.model.tracking.sam2.engine import MAX_PROMPTED_FRAMES
+from tubelet.model.tracking.sam2.engine import MAX_PROMPTED_FRAMES, FollowBy
 
 SETTINGS_FILE = "tracker.json"
 """Beside a checkpoint's config.json. Only what differs from the usual settings needs to be in it."""
@@ -29,7 +29,8 @@ class TrackerSettings:
     and when a thing has begun to move, an object whose mask has an IoU of at most `max_drifted_iou` with the
     one motion mask on it is prompted anew; 1 prompts always. It is meant for networks that drift more than
     `motion` does before fixed cameras. Of the frames on which an object was prompted the latest
-    `max_prompted_frames` stay in its memory; each makes following it dearer.
+    `max_prompted_frames` stay in its memory; each makes following it dearer. `follow_by` is as in
+    `Sam2Session`.
     """
 
     key_every_s: float = 2.0
@@ -43,10 +44,14 @@ class TrackerSettings:
     max_prompted_frames: int = MAX_PROMPTED_FRAMES
     reprompt_from_motion: bool = False
     max_drifted_iou: float = 0.7
+    follow_by: FollowBy = "memory"
     discovery: DiscoverySettings | None = field(default_factory=DiscoverySettings)
     """None leaves the search to motion and detector."""
 
     def __post_init__(self) -> None:
+        if self.follow_by not in get_args(FollowBy):
+            known = " or ".join(get_args(FollowBy))
+            raise SettingsError(f"follow_by is {self.follow_by!r}", expected=known)
         for name, low in (
             ("key_every_s", 0.0),
             ("max_num_objects", 1),
@@ -101,6 +106,8 @@ def _make(
     for name, value in given.items():
         usual = getattr(kind(), name)
         fits = isinstance(value, bool) == isinstance(usual, bool) and isinstance(value, int | float)
+        if isinstance(usual, str):
+            fits = isinstance(value, str)
         if name == "discovery":
             fits = value is None or isinstance(value, DiscoverySettings)
         if not fits or (type(usual) is int and not isinstance(value, int)):

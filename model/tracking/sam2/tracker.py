@@ -120,7 +120,10 @@ class _Run:
 
     def __init__(self, network: Sam2Network, settings: TrackerSettings, detector: Detector | None) -> None:
         self._session = Sam2Session(
-            network, max_batch=settings.max_batch, max_prompted_frames=settings.max_prompted_frames
+            network,
+            max_batch=settings.max_batch,
+            max_prompted_frames=settings.max_prompted_frames,
+            by=settings.follow_by,
         )
         self._settings = settings
         self._detector = detector

@@ -108,7 +108,7 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
         clips=PoolPlan(800, _list_specs(10, 2.0, "train"), first_seed=1_000_000 * seed + 500_000),
         held_out=PoolPlan(60, _list_specs(10, 2.0, "held-out"), first_seed=1_000_000 * seed),
         warm_up=LoopSettings(
-            steps=1500,
+            steps=2500,
             seed=seed,
             learning_rate=1e-3,
             warmup_steps=40,
@@ -139,7 +139,7 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
             AnswerStage(
                 "2-instruction",
                 LoopSettings(
-                    steps=1500,
+                    steps=3000,
                     seed=seed + 1,
                     learning_rate=2e-3,
                     parts=frozen,

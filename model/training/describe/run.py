@@ -131,8 +131,8 @@ def run_warm_up(
     torch.manual_seed(recipe.seed)
     model = WarmUpModel(network.requires_grad_(True))
     batches = CropBatches(
-        folders=(work / "pictures",),
-        shards=(recipe.pictures.num_shards,),
+        folders=(work / "pictures", work / "clips"),
+        shards=(recipe.pictures.num_shards, recipe.clips.num_shards),
         config=recipe.config,
         decode=decode,
         batch_size=recipe.warm_up_batch,

@@ -34,9 +34,9 @@ class TrackEvaluation:
 
     "box iou" and "point iou" are the mean IoU of the mask that the engine would give for such a prompt on a
     picture; "refused" is the share of points beside all objects that are answered by "nothing there" or a
-    predicted IoU below one half; "clip j" is the mean IoU over the later frames of clips whose first mask is
-    given, 1 where an object is rightly out of sight. "score" is the mean of box and point IoU or, where there
-    are clips, of box IoU and clip J.
+    predicted IoU below one half; "rough iou" is as "box iou" for masks that are to be set right; "clip j" is
+    the mean IoU over the later frames of clips whose first mask is given, 1 where an object is rightly out of
+    sight. "score" is the mean of box and point IoU or, where there are clips, of box IoU and clip J.
     """
 
     source: ClipSource
@@ -47,6 +47,7 @@ class TrackEvaluation:
         assert isinstance(model, TrackTraining)
         boxes: list[Tensor] = []
         points: list[Tensor] = []
+        roughs: list[Tensor] = []
         refused: list[Tensor] = []
         guesses: list[Tensor] = []
         for batch in self._make_pictures():
@@ -56,7 +57,7 @@ class TrackEvaluation:
                 is_there_R = target_BSS[answer.rows_R].any(2).any(1)
                 guess_R = _guess(answer)
                 guesses.append((guess_R - iou_R)[is_there_R].abs())
-                (boxes if group.kind == "box" else points).append(iou_R[is_there_R])
+                {"box": boxes, "rough": roughs}.get(group.kind, points).append(iou_R[is_there_R])
                 refused.append((guess_R < 0.5)[~is_there_R])
         values = {
             "box iou": _mean(boxes),
@@ -65,6 +66,9 @@ class TrackEvaluation:
             "guess error": _mean(guesses),
         }
         scored = [values["box iou"], values["point iou"]]
+        if roughs:
+            values["rough iou"] = _mean(roughs)
+            scored = [values["box iou"], values["point iou"], values["rough iou"]]
         if self.settings.num_clips:
             values["clip j"] = self._follow(model)
             scored = [values["box iou"], values["clip j"]]
@@ -89,7 +93,8 @@ class TrackEvaluation:
                 "num_frames": 1,
                 "clips_per_batch": per_batch,
                 "crops_per_clip": 1,
-                "prompts": {"box": 1.0, "point": 1.0},
+                "prompts": {"box": 1.0, "point": 1.0}
+                | ({"rough": 1.0} if "rough" in self.samples.prompts else {}),
                 "jitter": 0.0,
             }
         )

@@ -95,13 +95,10 @@ _SMALL_LOOP = {
 }
 
 _SMALL_PICTURES = {"min_crop": 0.35, "whole": 0.4, "prompts": {"box": 1.0, "point": 0.7}}
-_SMALL_PICTURES_BESIDE_CLIPS = {**_SMALL_PICTURES, "prompts": {"box": 1.0, "point": 1.0}}
-_SMALL_CLIPS = {
-    "crops_per_clip": 1,
-    "min_crop": 0.5,
-    "whole": 0.6,
-    "max_objects": 4,
-    "prompts": {"mask": 0.6, "box": 0.4},
+_SMALL_ROUGH = {
+    **_SMALL_PICTURES,
+    "prompts": {"box": 0.6, "point": 0.6, "rough": 1.0},
+    "background_roughs": 1,
 }
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
@@ -125,59 +122,25 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
                 "losses": {"focal": 4.0, "gamma": 1.0, "balance": 0.7},
             },
             {
-                "name": "clips-96",
-                "start_memory": True,
-                "loop": {
-                    **_SMALL_LOOP,
-                    "steps": 800,
-                    "seed": 5,
-                    "best_by": "",
-                    "average_decay": 0.99,
-                    "parts": [{"pattern": "network.vision_encoder.*", "factor": 0.0}],
-                    "evaluate_every": 200,
-                    "save_every": 50,
-                },
-                "samples": {**_SMALL_CLIPS, "image_px": 96, "clips_per_batch": 4, "num_frames": 3},
-                "pictures": {**_SMALL_PICTURES_BESIDE_CLIPS, "image_px": 96, "clips_per_batch": 6},
-                "picture_share": 0.25,
-                "source_px": 160,
-                "losses": {"focal": 4.0, "gamma": 1.0, "balance": 0.8, "iou": 4.0},
-                "evaluation": {"num_pictures": 24, "num_clips": 12, "num_frames": 5},
+                "name": "pictures-128",
+                "loop": {**_SMALL_LOOP, "steps": 6000, "seed": 3, "learning_rate": 8e-4},
+                "samples": {**_SMALL_ROUGH, "image_px": 128, "clips_per_batch": 6},
+                "source_px": 256,
+                "losses": {"focal": 5.0, "gamma": 1.0, "balance": 0.6, "iou": 3.0},
             },
             {
-                "name": "clips-128",
+                "name": "pictures-256",
                 "loop": {
                     **_SMALL_LOOP,
                     "steps": 3000,
-                    "seed": 6,
+                    "seed": 4,
                     "learning_rate": 5e-4,
-                    "evaluate_every": 250,
-                    "save_every": 50,
-                },
-                "samples": {**_SMALL_CLIPS, "image_px": 128, "clips_per_batch": 3, "num_frames": 4},
-                "pictures": {**_SMALL_PICTURES_BESIDE_CLIPS, "image_px": 128, "clips_per_batch": 6},
-                "picture_share": 0.5,
-                "source_px": 200,
-                "losses": {"focal": 6.0, "gamma": 1.0, "balance": 0.5, "iou": 4.0},
-                "evaluation": {"num_pictures": 32, "num_clips": 12},
-            },
-            {
-                "name": "clips-256",
-                "loop": {
-                    **_SMALL_LOOP,
-                    "steps": 2000,
-                    "seed": 7,
-                    "learning_rate": 4e-4,
                     "schedule": "cosine",
-                    "evaluate_every": 200,
-                    "save_every": 50,
+                    "save_every": 100,
                 },
-                "samples": {**_SMALL_CLIPS, "image_px": 256, "clips_per_batch": 1, "num_frames": 5},
-                "pictures": {**_SMALL_PICTURES_BESIDE_CLIPS, "image_px": 256, "clips_per_batch": 2},
-                "picture_share": 0.6,
+                "samples": {**_SMALL_ROUGH, "image_px": 256, "clips_per_batch": 3},
                 "source_px": 320,
                 "losses": {"focal": 8.0, "gamma": 1.0, "balance": 0.3, "iou": 4.0},
-                "evaluation": {"num_pictures": 32, "num_clips": 10},
             },
         ],
     },

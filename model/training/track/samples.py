@@ -22,10 +22,11 @@ from tubelet.model.tracking.sam2.prompts import (
     LABEL_OBJECT,
 )
 from tubelet.model.training.track.clips import Bytes, ClipSource, LabelledClip
+from tubelet.model.training.track.roughening import misplace, roughen
 
 Floats = NDArray[np.float32]
-PromptKind = Literal["box", "point", "points", "mask"]
-KINDS: tuple[PromptKind, ...] = ("box", "point", "points", "mask")
+PromptKind = Literal["box", "point", "points", "mask", "rough"]
+KINDS: tuple[PromptKind, ...] = ("box", "point", "points", "mask", "rough")
 _NUM_POINTS = 3
 
 
@@ -48,9 +49,12 @@ class SampleSettings(BaseModel):
     """Of the picture; what is smaller in the first frame is not asked for."""
     prompts: dict[PromptKind, float] = {"box": 0.8, "point": 0.6, "points": 0.2}
     """How often an object is asked for in each way: for single pictures each by itself, so that an object
-    may be asked for in several ways; for clips these are shares, and each object is asked for once."""
+    may be asked for in several ways; for clips these are shares, and each object is asked for once. "mask"
+    is the true mask, taken as it is; "rough" one to be set right, as the last frame's mask is in the next."""
     background_points: int = Field(default=1, ge=0)
     """Points beside every object, for which there is nothing to find, in each picture."""
+    background_roughs: int = Field(default=0, ge=0)
+    """Rough masks where no object is, in each picture."""
     jitter: float = Field(default=0.1, ge=0)
     """Standard deviation of a box's sides, in lengths of the box."""
     loss_scale: int = Field(default=2, ge=1, le=4)
@@ -59,12 +63,16 @@ class SampleSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class PromptGroup:
-    """Rows of one batch that are asked for in one way, with as many points each."""
+    """Rows of one batch that are asked for in one way, with as many points each.
+
+    `masks_Rhw` are rough masks on the mask grid, shares of each cell from 0 to 1; None for other kinds.
+    """
 
     kind: PromptKind
     rows: NDArray[np.int64]
     points_RP2: Floats
     labels_RP: NDArray[np.int32]
+    masks_Rhw: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +153,7 @@ def make_batch(
             rows += [(place, number, kind) for kind in _choose_kinds(settings, generator)]
         if settings.num_frames == 1:
             rows += [(place, 0, "point")] * settings.background_points
+            rows += [(place, 0, "rough")] * settings.background_roughs
     rows = [row for row in rows if row[1] or _find_background(clips[row[0]].labels_THW[0]).any()]
     rows.sort(key=lambda row: KINDS.index(row[2]))
 
@@ -157,6 +166,7 @@ def make_batch(
             objects_TIGG[time, place] = _shrink(labels_SS > 0, grid)
     first_masks_BSS = np.zeros((len(rows), side, side), bool)
     prompts: list[list[tuple[float, float, int]]] = []
+    roughs: dict[int, Floats] = {}
     for row, (place, number, kind) in enumerate(rows):
         labels_TSS = clips[place].labels_THW
         if number:
@@ -164,6 +174,11 @@ def make_batch(
                 targets_TBGG[time, row] = _shrink(labels_SS == number, grid)
             first_masks_BSS[row] = labels_TSS[0] == number
             prompts.append(_ask(first_masks_BSS[row], kind, settings, generator))
+            if kind == "rough":
+                roughs[row] = roughen(first_masks_BSS[row], generator, side // 4)
+        elif kind == "rough":
+            prompts.append([(0.0, 0.0, LABEL_NONE)])
+            roughs[row] = roughen(misplace(labels_TSS[0], generator), generator, side // 4)
         else:
             prompts.append([(*_pick(_find_background(labels_TSS[0]), generator), LABEL_OBJECT)])
 
@@ -174,7 +189,13 @@ def make_batch(
             continue
         listed = np.array([prompts[row] for row in chosen], np.float32)
         groups.append(
-            PromptGroup(kind, np.array(chosen), listed[..., :2].copy(), listed[..., 2].astype(np.int32))
+            PromptGroup(
+                kind,
+                np.array(chosen),
+                listed[..., :2].copy(),
+                listed[..., 2].astype(np.int32),
+                np.stack([roughs[row] for row in chosen]) if kind == "rough" else None,
+            )
         )
     return TrackBatch(
         np.stack([clip.frames_THW3 for clip in clips]),
@@ -224,9 +245,9 @@ def _choose_centre(labels_HW: Bytes, generator: np.random.Generator) -> tuple[fl
 def _ask(
     mask_SS: NDArray[np.bool_], kind: PromptKind, settings: SampleSettings, generator: np.random.Generator
 ) -> list[tuple[float, float, int]]:
-    """A prompt for a mask, as labelled points in pixels; a mask prompt has none."""
+    """A prompt for a mask, as labelled points in pixels; masks have none."""
     side = settings.image_px
-    if kind == "mask":
+    if kind in ("mask", "rough"):
         return [(0.0, 0.0, LABEL_NONE)]
     if kind == "box":
         rows, columns = np.flatnonzero(mask_SS.any(1)), np.flatnonzero(mask_SS.any(0))

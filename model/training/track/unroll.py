@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from transformers import Sam2VideoModel
 
-from tubelet.model.tracking.sam2.engine import (
+from tubelet.model.tracking.sam2.maps import (
     IMAGE_MEAN,
     IMAGE_STD,
     MASK_PROMPT_LOGIT,
     OUT_OF_SIGHT,
-    _resize,
     encode_age,
+    hint_at_masks,
+    resize,
 )
 from tubelet.model.tracking.sam2.network import DecodedMasks, ImageFeatures, TransformersNetwork
 from tubelet.model.tracking.sam2.prompts import LABEL_NONE
@@ -150,8 +151,11 @@ def _prompt(
     points_RP2, labels_RP = (
         torch.from_numpy(array).to(parts.device) for array in (group.points_RP2, group.labels_RP)
     )
-    multimask = labels_RP.shape[1] in parts.shape.multimask_points
-    decoded = _decode(parts, own, coarse_RCHW, points_RP2, labels_RP, None, multimask=multimask)
+    rough_R1hw = None
+    if group.masks_Rhw is not None:
+        rough_R1hw = hint_at_masks(torch.from_numpy(group.masks_Rhw).to(parts.device, parts.dtype)[:, None])
+    multimask = rough_R1hw is None and labels_RP.shape[1] in parts.shape.multimask_points
+    decoded = _decode(parts, own, coarse_RCHW, points_RP2, labels_RP, rough_R1hw, multimask=multimask)
     return _settle(parts, rows_R, decoded)
 
 
@@ -172,7 +176,7 @@ def _take_masks(
         rows_R,
         decoded,
         is_given=True,
-        settled_R1hw=_resize(logits_R1SS, parts.shape.image_px // 4),
+        settled_R1hw=resize(logits_R1SS, parts.shape.image_px // 4),
         settled_R1SS=logits_R1SS,
         pointer_RC=settled.pointer_RC,
         presence_R=torch.full_like(decoded.presence_B, MASK_PROMPT_LOGIT),
@@ -210,7 +214,7 @@ def _settle(parts: TransformersNetwork, rows_R: Tensor, decoded: DecodedMasks) -
         decoded,
         is_given=False,
         settled_R1hw=logits_R1hw,
-        settled_R1SS=_resize(logits_R1hw, parts.shape.image_px, antialias=False).to(logits_R1hw.dtype),
+        settled_R1SS=resize(logits_R1hw, parts.shape.image_px, antialias=False).to(logits_R1hw.dtype),
         pointer_RC=torch.where(seen_R1, pointer_RC, parts.learned.no_pointer_C),
         presence_R=decoded.presence_B,
     )
