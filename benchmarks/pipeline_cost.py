@@ -15,9 +15,11 @@ from pathlib import Path
 
 from machine import make_video, print_table
 
-from tubelet.orchestration.plan import plan_video
-from tubelet.orchestration.unit import Unit, run_unit
+from tubelet.orchestration.stages import run_stage
+from tubelet.orchestration.unit import Unit
 from tubelet.settings import Settings
+from tubelet.workers.chunk import plan_chunks
+from tubelet.workers.probe import probe_video
 from tubelet.workers.reopen import find_source
 from tubelet.workers.s3 import S3Options
 
@@ -31,11 +33,13 @@ def measure(path: Path, tracker: str, home: Path) -> tuple[float, float, int]:
         embedder="noop_models:make_embedder",
     )
     started = time.process_time()
-    plan = plan_video(find_source(str(path), s3=S3Options()), path, settings)
-    for chunk in plan.chunks:
-        run_unit(Unit("chunk", plan.video, (chunk,), str(path), settings))
-    report = run_unit(Unit("video", plan.video, plan.chunks, str(path), settings))
-    return time.process_time() - started, plan.video.duration_s, report.num_moments
+    source = find_source(str(path), s3=S3Options())
+    video = probe_video(path, source, timeout_s=60)
+    chunks = plan_chunks(video, chunk_s=settings.chunk_s, margin_s=settings.margin_s)
+    for chunk in chunks:
+        run_stage(Unit("chunk", "job", source, video, (chunk,), settings))
+    done = run_stage(Unit("video", "job", source, video, chunks, settings))
+    return time.process_time() - started, video.duration_s, done.result.num_moments
 
 
 def main() -> None:

@@ -103,8 +103,14 @@ class Snapshot:
         return dict(zip(*columns, strict=True))
 
     @cached_property
+    def addresses(self) -> Mapping[str, str]:
+        """The address of every video."""
+        columns = (self._in_force["video_id"].to_pylist(), self._in_force["uri"].to_pylist())
+        return dict(zip(*columns, strict=True))
+
+    @cached_property
     def _in_force(self) -> pa.Table:
-        columns = ["video_id", "generation", "num_objects", "num_moments"]
+        columns = ["video_id", "uri", "generation", "num_objects", "num_moments"]
         return read_rows(self.tables.videos, self.tables.videos.search().select(columns).limit(None))
 
     def count_rows(self) -> RowCounts:

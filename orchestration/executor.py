@@ -1,4 +1,8 @@
-"""The executor seam: an executor only says where units run, never what they are or when they are done."""
+"""The executor seam: an executor only says where units run, never what they are or when they are done.
+
+How a unit ended is in the ledger. An executor tells only that there is something new to be found there, and
+which workers died, so that their units need not wait until their leases run out.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +10,38 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from tubelet.orchestration.unit import Unit, UnitReport
+from tubelet.orchestration.ledger.records import ReadyUnit
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a unit ended: with a report, or with the error of its last attempt."""
+class Returned:
+    """A unit that is no longer with the executor. `died` says how its worker, `owner`, went down, if so."""
 
-    unit: Unit
-    attempts: int
-    report: UnitReport | None = None
-    error: Exception | None = None
+    unit: ReadyUnit
+    owner: str = ""
+    died: str = ""
 
 
 class Executor(Protocol):
-    """Runs units. Every unit that is submitted comes back exactly once from `wait`."""
+    """Runs units, each by `run_leased`.
+
+    A unit that is sent comes back by `wait` where `returns_units`. An executor with a queue that outlives it
+    gives none back: its workers report to the ledger alone.
+    """
 
     @property
     def capacity(self) -> int:
-        """How many units may usefully be submitted and not yet returned."""
+        """How many units may usefully be sent and not yet ended."""
 
-    def submit(self, unit: Unit) -> None:
+    @property
+    def returns_units(self) -> bool:
+        """Whether units come back by `wait`."""
+
+    def send(self, unit: ReadyUnit) -> None:
         """Take a unit; returns at once."""
 
-    def wait(self, timeout_s: float) -> list[Outcome]:
-        """Outcomes that are ready, or none after `timeout_s`."""
-
-    def seconds_under_way(self) -> float:
-        """Seconds of video that running units have got through so far."""
+    def wait(self, timeout_s: float) -> list[Returned]:
+        """Units that came back, or none after `timeout_s`."""
 
     def __enter__(self) -> Self:
         """Start what units need to run."""

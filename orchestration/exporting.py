@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from tubelet.errors import SourceError
 from tubelet.index.exporting.object_filter import ObjectFilter
 from tubelet.index.exporting.timelines import Timelines
-from tubelet.index.masks import read_masks
 from tubelet.index.store import IndexStore
 from tubelet.model.masks import resize_mask
+from tubelet.orchestration.masks_store import read_masks
 from tubelet.orchestration.resources import make_s3_options
 from tubelet.records import Video
 from tubelet.settings import Settings
@@ -59,7 +59,7 @@ def open_timelines(
         store,
         within,
         every_frame=every_frame,
-        read_masks=lambda video_id, object_ids: read_masks(settings.home, video_id, object_ids),
+        read_masks=lambda video_id, object_ids: read_masks(settings, video_id, object_ids),
         resize_mask=resize_mask,
         read_frame_times=read_times,
     )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 
 from tubelet.errors import StoreError
-from tubelet.index.masks import find_masks, read_masks, remove_masks
+from tubelet.index.masks import find_masks
 from tubelet.index.store import IndexStore
 from tubelet.index.verification import Verification, verify_index
-from tubelet.orchestration.ledger import SqliteLedger
+from tubelet.orchestration.ledger.opening import open_ledger
+from tubelet.orchestration.masks_store import read_masks, remove_masks
+from tubelet.orchestration.unit import name_job, read_digest
 from tubelet.settings import Settings
+
+PAGE = 500
 
 
 def remove_videos(store: IndexStore, settings: Settings, video_ids: Iterable[str]) -> list[str]:
@@ -20,17 +25,23 @@ def remove_videos(store: IndexStore, settings: Settings, video_ids: Iterable[str
     wanted = list(video_ids)
     removed = store.remove_videos(wanted)
     for video_id in removed:  # rows first: a video in sight has its masks
-        remove_masks(settings.home, video_id)
+        remove_masks(settings, video_id)
     return removed
 
 
 def verify(store: IndexStore, settings: Settings) -> Verification:
-    """Check every row of the index, its masks, and the counts of the ledger in the home."""
-    path = settings.home / "ledger.sqlite"
-    entries = SqliteLedger(path).list_videos() if path.exists() else []
-    counts = {entry.video_id: entry.num_objects for entry in entries if entry.state == "done"}
+    """Check every row of the index, its masks, and the counts of the ledger."""
+    found = store.snapshot()
+    jobs = [name_job(video_id, read_digest(name)) for video_id, name in found.generations.items()]
+    with closing(open_ledger(settings.ledger_location)) as ledger:
+        counts = {
+            job.video_id: job.num_objects
+            for start in range(0, len(jobs), PAGE)
+            for job in ledger.get_jobs(jobs[start : start + PAGE]).values()
+            if job.state == "done"
+        }
     return verify_index(
-        store.snapshot(), ledger_counts=counts, check_masks=lambda video_id: find_fault(settings, video_id)
+        found, ledger_counts=counts, check_masks=lambda video_id: find_fault(settings, video_id)
     )
 
 
@@ -39,7 +50,7 @@ def find_fault(settings: Settings, video_id: str) -> str:
     if "/" in video_id or video_id in ("", ".", ".."):
         return "no file can have such a name"
     try:
-        for _ in read_masks(settings.home, video_id):
+        for _ in read_masks(settings, video_id):
             pass
     except (StoreError, OSError, ValueError) as error:
         return f"{find_masks(settings.home, video_id)}: {error}"

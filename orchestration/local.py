@@ -1,7 +1,7 @@
-"""The local executor: spawned worker processes on this machine.
+"""The local executor: spawned worker processes on this machine, each with its models loaded once.
 
-Every worker is a pool of one process, so when a process dies it is known which unit killed it, and only
-that unit is tried again. Workers die with the process that started them, even when it is killed.
+Every worker is a pool of one process, so when a process dies it is known which unit it had. Workers die with
+the process that started them, even when that is killed.
 """
 
 from __future__ import annotations
@@ -9,65 +9,66 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
+import socket
 import threading
+import uuid
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from ctypes import c_double
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from tubelet.errors import TubeletError
-from tubelet.orchestration.executor import Outcome
-from tubelet.orchestration.unit import Unit, UnitReport, run_unit
+from tubelet.orchestration.executor import Returned
+from tubelet.orchestration.ledger.opening import open_ledger
+from tubelet.orchestration.ledger.protocol import Ledger
+from tubelet.orchestration.ledger.records import ReadyUnit
+from tubelet.orchestration.runner import run_leased
+from tubelet.settings import Settings
 
 _SPAWN = multiprocessing.get_context("spawn")
-_progress: Any = None
+_place: tuple[Settings, Ledger, str] | None = None
 
 
 @dataclass(slots=True)
 class _Worker:
-    """One process and the unit it runs."""
+    """One process, the name it holds leases under, and the unit it has."""
 
     pool: ProcessPoolExecutor
-    progress: Any
-    future: Future[UnitReport] | None = None
-    unit: Unit | None = None
-    attempts: int = 0
+    owner: str
+    future: Future[bool] | None = None
+    unit: ReadyUnit | None = None
 
 
 class LocalExecutor:
-    """Runs units in `num_workers` processes. A unit whose process dies is tried `max_attempts` times."""
+    """Runs units in `settings.num_workers` processes, one run a home at a time."""
 
-    def __init__(self, num_workers: int, *, max_attempts: int) -> None:
-        self._max_attempts = max_attempts
-        self._threads = max(1, len(os.sched_getaffinity(0)) // num_workers)
-        self._queue: deque[tuple[Unit, int]] = deque()
-        self._workers = [self._start_worker() for _ in range(num_workers)]
+    returns_units = True
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._threads = max(1, len(os.sched_getaffinity(0)) // settings.num_workers)
+        self._queue: deque[ReadyUnit] = deque()
+        self._workers = [self._start_worker() for _ in range(settings.num_workers)]
 
     @property
     def capacity(self) -> int:
         """Two units a worker: one that runs, one that waits."""
         return 2 * len(self._workers)
 
-    def submit(self, unit: Unit) -> None:
+    def send(self, unit: ReadyUnit) -> None:
         """Take a unit; returns at once."""
-        self._queue.append((unit, 1))
+        self._queue.append(unit)
         self._fill()
 
-    def wait(self, timeout_s: float) -> list[Outcome]:
-        """Outcomes that are ready, or none after `timeout_s`."""
+    def wait(self, timeout_s: float) -> list[Returned]:
+        """Units that ended, or none after `timeout_s`."""
         running = [worker.future for worker in self._workers if worker.future is not None]
         wait(running, timeout=timeout_s, return_when=FIRST_COMPLETED)
         ready = [worker for worker in self._workers if worker.future is not None and worker.future.done()]
-        outcomes = [outcome for worker in ready if (outcome := self._collect(worker))]
+        returned = [self._collect(worker) for worker in ready]
         self._fill()
-        return outcomes
-
-    def seconds_under_way(self) -> float:
-        """Seconds of video that running units have got through so far."""
-        return sum(float(worker.progress.value) for worker in self._workers if worker.future is not None)
+        return returned
 
     def __enter__(self) -> Self:
         return self
@@ -82,41 +83,40 @@ class LocalExecutor:
             _stop(worker.pool, at_once=kind is not None)
 
     def _start_worker(self) -> _Worker:
-        progress = _SPAWN.Value(c_double, 0.0, lock=False)
+        owner = f"{name_owners(self._settings)}{uuid.uuid4().hex[:12]}"
         pool = ProcessPoolExecutor(
-            1, mp_context=_SPAWN, initializer=_prepare_process, initargs=(progress, self._threads)
+            1,
+            mp_context=_SPAWN,
+            initializer=_prepare_process,
+            initargs=(self._settings, owner, self._threads),
         )
-        return _Worker(pool, progress)
+        return _Worker(pool, owner)
 
     def _fill(self) -> None:
         for worker in self._workers:
             if worker.future is None and self._queue:
-                worker.unit, worker.attempts = self._queue.popleft()
-                worker.progress.value = 0.0
-                worker.future = worker.pool.submit(_run_in_process, worker.unit)
+                worker.unit = self._queue.popleft()
+                worker.future = worker.pool.submit(_run_in_process, worker.unit.unit_id)
 
-    def _collect(self, worker: _Worker) -> Outcome | None:
+    def _collect(self, worker: _Worker) -> Returned:
         assert worker.future is not None
         assert worker.unit is not None
-        future, unit, attempts = worker.future, worker.unit, worker.attempts
+        future, unit, owner = worker.future, worker.unit, worker.owner
         worker.future = worker.unit = None
         error = future.exception()
-        if error is None:
-            return Outcome(unit, attempts, report=future.result())
         if isinstance(error, BrokenProcessPool):
             _stop(worker.pool, at_once=True)
             fresh = self._start_worker()
-            worker.pool, worker.progress = fresh.pool, fresh.progress
-            if attempts < self._max_attempts:
-                self._queue.appendleft((unit, attempts + 1))
-                return None
-            error = TubeletError(
-                f"The worker process died {attempts} times on {unit.unit_id}",
-                expected="a process that ends by itself",
-                do="look for the kernel's out-of-memory killer (dmesg), or use fewer --workers",
-            )
-        assert isinstance(error, Exception)
-        return Outcome(unit, attempts, error=error)
+            worker.pool, worker.owner = fresh.pool, fresh.owner
+            return Returned(unit, owner, died="its process was killed")
+        if error is not None:  # the ledger could not be reached, so it does not know how the unit ended
+            return Returned(unit, owner, died=str(error))
+        return Returned(unit, owner)
+
+
+def name_owners(settings: Settings) -> str:
+    """How the names of all workers begin that a run on this machine in this home starts."""
+    return f"local:{socket.gethostname()}:{settings.home}:"
 
 
 def exit_with_parent() -> None:
@@ -132,21 +132,20 @@ def exit_with_parent() -> None:
     threading.Thread(target=watch, daemon=True, name="exit-with-parent").start()
 
 
-def _prepare_process(progress: Any, num_threads: int) -> None:
-    global _progress
+def _prepare_process(settings: Settings, owner: str, num_threads: int) -> None:
+    global _place
     exit_with_parent()
-    _progress = progress
+    _place = (settings, open_ledger(settings.ledger_location), owner)
     os.environ["OMP_NUM_THREADS"] = str(num_threads)
     import cv2
 
     cv2.setNumThreads(num_threads)
 
 
-def _run_in_process(unit: Unit) -> UnitReport:
-    def report_second(second: float) -> None:
-        _progress.value = second
-
-    return run_unit(unit, report_second)
+def _run_in_process(unit_id: str) -> bool:
+    assert _place is not None, "the pool prepares its process first"
+    settings, ledger, owner = _place
+    return run_leased(unit_id, ledger=ledger, place=settings, owner=owner)
 
 
 def _stop(pool: ProcessPoolExecutor, *, at_once: bool) -> None:

@@ -1,239 +1,117 @@
-"""One unit of work, and how it is run: the same on every executor.
+"""One unit of work: what it says in the ledger, and what it is to whoever runs it.
 
-A chunk unit leaves a chunk result in the work store; a video unit joins, describes and commits a video
-whose chunks are all there. Running a unit that is already done does nothing, so every rerun is a resume.
+The ledger keeps plain JSON. A unit that is read from it carries the batch's options, in the place where it is
+run.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from tubelet.errors import StoreError
-from tubelet.index.masks import write_masks
-from tubelet.index.store import IndexStore
-from tubelet.orchestration.resources import (
-    make_captioner,
-    make_embedder,
-    make_recogniser,
-    make_tracker,
-    open_index,
-)
-from tubelet.orchestration.work_store import WorkStore
-from tubelet.records import CameraStep, Chunk, ModelNames, Tubelet, Video, View
+from tubelet.orchestration.ledger.records import Lease, NewUnit, UnitKind
+from tubelet.orchestration.options import thaw_options
+from tubelet.records import Chunk, Source, Video
 from tubelet.settings import Settings
-from tubelet.workers.chunk_result import (
-    ChunkResult,
-    read_chunk_result,
-    read_tracker_name,
-    read_views,
-    write_chunk_result,
-)
-from tubelet.workers.describe import DescribedObject, describe_tubelets, with_warnings
-from tubelet.workers.frames import Frames
-from tubelet.workers.join import join_tracklets
-from tubelet.workers.masks import gather_masks
-from tubelet.workers.track import track_chunk
+from tubelet.workers.chunk import plan_chunks
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What to do: track one chunk, or finish a video of which `chunks` are all done.
+    """What to do: open a source and plan it, track one chunk of a video, or finish a video.
 
-    `path` is the local file of the video; finishing does not need it.
+    `video` is None, and `chunks` empty, until the source was opened. A chunk unit has one chunk, a video unit
+    all. `fence` is the fencing token that its commit is made under.
     """
 
-    kind: Literal["chunk", "video"]
-    video: Video
+    kind: UnitKind
+    job_id: str
+    source: Source
+    video: Video | None
     chunks: tuple[Chunk, ...]
-    path: str
     settings: Settings
+    fence: int = 0
 
     @property
-    def unit_id(self) -> str:
-        return self.chunks[0].chunk_id if self.kind == "chunk" else self.video.video_id
-
-    @property
-    def span_s(self) -> float:
-        """Seconds of video that the unit answers for; finishing answers for none."""
-        return self.chunks[0].end_s - self.chunks[0].start_s if self.kind == "chunk" else 0.0
+    def opened(self) -> Video:
+        """The video. Only plan units have none."""
+        assert self.video is not None, f"a {self.kind} unit of {self.source.uri} has no video yet"
+        return self.video
 
 
-@dataclass(frozen=True, slots=True)
-class UnitReport:
-    """What a unit did."""
+def name_job(video_id: str, digest: str) -> str:
+    """The id of the work on one content with one set of options.
 
-    unit_id: str
-    seconds: float
-    num_objects: int = 0
-    num_moments: int = 0
-    warnings: tuple[str, ...] = ()
-    resumed: bool = False
+    >>> name_job("v1", "a0")
+    'v1.a0'
+    """
+    return f"{video_id}.{digest}"
 
 
-def run_unit(unit: Unit, report_second: Callable[[float], None] = lambda _: None) -> UnitReport:
-    """Do a unit, or find that it is done. `report_second` hears how far into its span a chunk is."""
-    started = time.monotonic()
-    if unit.kind == "chunk":
-        return _run_chunk(unit, started, report_second)
-    return _run_video(unit, started)
+def name_unit(kind: UnitKind, job_id: str, number: int | None = None) -> str:
+    """The id of a unit.
+
+    >>> name_unit("chunk", "v1.a0", 3)
+    'chunk:v1.a0:00003'
+    """
+    return f"{kind}:{job_id}" if number is None else f"{kind}:{job_id}:{number:05d}"
 
 
-def _run_chunk(unit: Unit, started: float, report_second: Callable[[float], None]) -> UnitReport:
-    settings, chunk = unit.settings, unit.chunks[0]
-    tracker = make_tracker(settings)
-    path = WorkStore(settings.home).chunk_path(unit.video, chunk, settings.options_digest)
-    with suppress(StoreError):
-        if path.exists() and read_tracker_name(path) == tracker.name:
-            return UnitReport(unit.unit_id, time.monotonic() - started, resumed=True)
-    with _READER.borrow(unit) as frames:
-        result, views = track_chunk(
-            frames,
-            unit.video,
-            chunk,
-            tracker,
-            make_recogniser(settings),
-            report_frame=lambda time_s: report_second(
-                min(max(time_s - chunk.start_s, 0.0), chunk.end_s - chunk.start_s)
-            ),
+def name_generation(digest: str, fence: int) -> str:
+    """The name of what one commit puts into the index: the options it was made with, and its fencing token.
+
+    >>> name_generation("a0", 255)
+    'a0.ff'
+    """
+    return f"{digest}.{fence:x}"
+
+
+def read_digest(generation: str) -> str:
+    """The options that a generation was made with; empty for one of unknown origin."""
+    return generation.rpartition(".")[0]
+
+
+def cut_units(job_id: str, video: Video, settings: Settings) -> list[NewUnit]:
+    """The units that come after planning: one a chunk, and the one that waits for all of them."""
+    chunks = plan_chunks(video, chunk_s=settings.chunk_s, margin_s=settings.margin_s)
+    last = name_unit("video", job_id)
+    units = [
+        NewUnit(
+            name_unit("chunk", job_id, chunk.index),
+            "chunk",
+            json.dumps({"video": asdict(video), "chunk": asdict(chunk)}),
+            span_s=chunk.end_s - chunk.start_s,
+            unblocks=last,
         )
-    write_chunk_result(path, result, views)
-    return UnitReport(unit.unit_id, time.monotonic() - started, num_objects=len(result.tracklets))
+        for chunk in chunks
+    ]
+    return [*units, NewUnit(last, "video", json.dumps({"video": asdict(video)}), num_blockers=len(units))]
 
 
-def _run_video(unit: Unit, started: float) -> UnitReport:
-    _READER.close()
-    settings = unit.settings
-    work = WorkStore(settings.home)
-    paths = [work.chunk_path(unit.video, chunk, settings.options_digest) for chunk in unit.chunks]
-    gathered = _Gathered(paths)
-    tubelets = join_tracklets(unit.video, gathered.read_in_order(), rejoin_s=settings.rejoin_s)
-    captioner, embedder = make_captioner(settings), make_embedder(settings)
-    recogniser = make_recogniser(settings)
-    described = list(
-        describe_tubelets(
-            unit.video,
-            tubelets,
-            gathered.camera,
-            gathered.views_of,
-            captioner,
-            embedder,
-            recogniser,
-            max_moment_s=settings.max_moment_s,
-        )
-    )
-    # Masks come first: a video in sight has its masks.
-    _keep_masks(settings.home, unit.video.video_id, gathered, tubelets, described)
-    video = with_warnings(unit.video, gathered.warnings)
-    models = ModelNames(
-        gathered.tracker, captioner.name, embedder.name, recogniser.name if recogniser else ""
-    )
-    _commit(open_index(settings, create=True), video, described, models)
-    return UnitReport(
-        unit.unit_id,
-        time.monotonic() - started,
-        num_objects=len(described),
-        num_moments=sum(len(item.moments) for item in described),
-        warnings=video.warnings,
-    )
+def read_unit(lease: Lease, place: Settings) -> Unit:
+    """The unit of a lease, to be run in the place that the settings describe. Raises StoreError."""
+    job = lease.job
+    settings = thaw_options(job.options, place)
+    source = Source(job.uri, job.identity, job.size_bytes)
+    try:
+        payload = json.loads(lease.payload)
+        video = _read_video(payload["video"]) if lease.kind != "plan" else None
+        chunks: tuple[Chunk, ...] = ()
+        if lease.kind == "chunk":
+            chunks = (Chunk(**payload["chunk"]),)
+        elif video is not None:
+            chunks = plan_chunks(video, chunk_s=settings.chunk_s, margin_s=settings.margin_s)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"Unit {lease.unit_id} cannot be read: {error}",
+            expected="what this version of Tubelet writes",
+            do="run the same version on every machine, then submit the batch again",
+        ) from error
+    return Unit(lease.kind, job.job_id, source, video, chunks, settings, lease.token)
 
 
-def _commit(
-    index: IndexStore, video: Video, described: Sequence[DescribedObject], models: ModelNames
-) -> None:
-    index.replace_video(
-        video,
-        [item.summary for item in described],
-        [moment for item in described for moment in item.moments],
-        models,
-    )
-
-
-def _keep_masks(
-    home: Path,
-    video_id: str,
-    gathered: _Gathered,
-    tubelets: Sequence[Tubelet],
-    described: Sequence[DescribedObject],
-) -> None:
-    shown = {item.summary.object_id for item in described}
-    object_of = {
-        tracklet_id: tubelet.object_id
-        for tubelet in tubelets
-        if tubelet.object_id in shown
-        for tracklet_id in tubelet.tracklet_ids
-    }
-    write_masks(home, video_id, gather_masks(gathered.read_again(), object_of))
-
-
-class _Reader:
-    """Keeps the last video open: opening scans the whole file, and the next chunk is often of the same."""
-
-    def __init__(self) -> None:
-        self._key: tuple[object, ...] = ()
-        self._frames: Frames | None = None
-
-    @contextmanager
-    def borrow(self, unit: Unit) -> Iterator[Frames]:
-        settings = unit.settings
-        key = (unit.path, unit.video.identity, settings)
-        if self._frames is None or key != self._key:
-            self.close()
-            self._frames = Frames(
-                Path(unit.path),
-                unit.video,
-                sample_fps=settings.sample_fps,
-                frame_size_px=settings.frame_size_px,
-                timeout_s=settings.decode_timeout_s,
-                decoder=settings.decoder,
-            )
-            self._key = key
-        try:
-            yield self._frames
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Stop the decoder; the next chunk opens its video again."""
-        if self._frames is not None:
-            self._frames.close()
-        self._frames = None
-
-
-_READER = _Reader()
-
-
-class _Gathered:
-    """The chunk results of a video, read one after another; pictures only for the tubelet that asks."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
-        self._path_of: dict[str, Path] = {}
-        self.camera: list[CameraStep] = []
-        self.warnings: list[str] = []
-        self.tracker = ""
-
-    def read_in_order(self) -> Iterator[ChunkResult]:
-        for path in self._paths:
-            result = read_chunk_result(path)
-            self.tracker = result.tracker
-            self.warnings += result.warnings
-            self.camera += [
-                step for step in result.camera if result.chunk.start_s <= step.time_s < result.chunk.end_s
-            ]
-            self._path_of.update({tracklet.tracklet_id: path for tracklet in result.tracklets})
-            yield result
-
-    def read_again(self) -> Iterator[ChunkResult]:
-        return map(read_chunk_result, self._paths)
-
-    def views_of(self, tubelet: Tubelet) -> list[View]:
-        views: list[View] = []
-        for tracklet_id in tubelet.tracklet_ids:
-            views += read_views(self._path_of[tracklet_id], [tracklet_id])[tracklet_id]
-        return sorted(views, key=lambda view: view.time_s)
+def _read_video(fields: Mapping[str, Any]) -> Video:
+    return Video(**{**fields, "warnings": tuple(fields["warnings"])})

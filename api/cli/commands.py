@@ -1,6 +1,7 @@
 """Imports every command so that it registers itself."""
 
 from tubelet.api.cli import (
+    batches,
     count,
     demo,
     describe,
@@ -21,6 +22,7 @@ from tubelet.api.cli import (
 )
 
 __all__ = [
+    "batches",
     "count",
     "demo",
     "describe",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 
 from rich.markup import escape
 from rich.table import Table
 
 from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time, notice, print_json
-from tubelet.orchestration.ledger import SqliteLedger
+from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.resources import open_index
 from tubelet.settings import load_settings
 
@@ -19,11 +20,9 @@ def info_command(as_json: AsJson = False, home: Home = None, config: Config = No
     settings = load_settings({"home": home}, config=config)
     index = open_index(settings)
     videos = list(index.list_videos())
-    failed = [
-        entry
-        for entry in SqliteLedger(settings.home / "ledger.sqlite").list_videos()
-        if entry.state == "failed"
-    ]
+    with closing(open_ledger(settings.ledger_location)) as ledger:
+        dead = {entry.job_id: entry.error for entry in ledger.list_dead()}
+        failed = [(job.uri, dead[job_id]) for job_id, job in ledger.get_jobs(dead).items()]
     counts = asdict(index.count_rows())
     if as_json:
         print_json(
@@ -32,7 +31,7 @@ def info_command(as_json: AsJson = False, home: Home = None, config: Config = No
                 "index": settings.index_location,
                 "counts": counts,
                 "videos": [asdict(video) for video in videos],
-                "failed": [{"uri": entry.uri, "error": entry.error} for entry in failed],
+                "failed": [{"uri": uri, "error": error} for uri, error in failed],
             }
         )
         return
@@ -53,5 +52,5 @@ def info_command(as_json: AsJson = False, home: Home = None, config: Config = No
     for video in videos:
         for warning in video.warnings:
             notice("warning", f"{video.uri}: {warning}", "yellow")
-    for entry in failed:
-        notice("failed", f"{entry.uri}: {entry.error}", "bold red")
+    for uri, error in failed:
+        notice("failed", f"{uri}: {error}", "bold red")

@@ -16,8 +16,8 @@ from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time,
 from tubelet.api.cli.progress import make_progress
 from tubelet.errors import InputError, SourceError
 from tubelet.index.export import object_to_json
-from tubelet.index.masks import read_masks
 from tubelet.index.store import IndexStore
+from tubelet.orchestration.masks_store import read_masks
 from tubelet.orchestration.resources import make_s3_options, open_index
 from tubelet.records import IndexedObject, Moment, Rle, Video
 from tubelet.settings import Settings, load_settings
@@ -161,7 +161,7 @@ def _find_video(index: IndexStore, name: str) -> Video:
 def _prepare(shown: Sequence[Shown], video_id: str, settings: Settings) -> list[DrawnObject]:
     """The objects of one video with their masks, each in a colour of its own."""
     masks: dict[str, list[tuple[float, Rle]]] = {item.object_id: [] for item, _ in shown}
-    for object_id, time_s, mask in read_masks(settings.home, video_id, masks.keys()):
+    for object_id, time_s, mask in read_masks(settings, video_id, masks.keys()):
         masks[object_id].append((time_s, mask))
     return [
         DrawnObject(item.object_id, item.path, masks[item.object_id], choose_colour(place))

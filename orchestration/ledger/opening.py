@@ -32,3 +32,8 @@ def open_ledger(uri: str) -> Ledger:
         expected="a path, sqlite:///PATH, redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///SOCKET",
         do="name the ledger in one of these ways",
     )
+
+
+def is_local_ledger(uri: str) -> bool:
+    """Whether a ledger's address names a file of this machine, which one run at a time works on."""
+    return uri.partition("://")[0] not in _REDIS

@@ -94,10 +94,21 @@ class Settings(BaseModel):
     )
     max_moment_s: float = Field(10.0, ge=1, le=600, description="A moment is never longer.")
     workers: int = Field(0, ge=0, le=1024, description="Worker processes; 0 chooses by the cores.")
-    max_attempts: int = Field(3, ge=1, le=100, description="Tries for a unit whose process died.")
+    max_attempts: int = Field(3, ge=1, le=100, description="Tries for a unit that may succeed another time.")
     decode_timeout_s: float = Field(60.0, gt=0, description="The decoder is stopped when silent for longer.")
     decoder: Literal["pyav", "decord2"] = Field(
         "pyav", description="Who decodes; both give the same pictures (docs/benchmarks.md)."
+    )
+    ledger: str = Field("", description="File or redis:// address of the ledger. Empty: HOME/ledger.sqlite.")
+    executor: Literal["local"] = Field("local", description="Where units of work run: local processes.")
+    lease_s: float = Field(
+        60.0, ge=1, le=3600, description="A worker that is silent for longer has lost its unit."
+    )
+    retry_base_s: float = Field(
+        2.0,
+        ge=0,
+        le=300,
+        description="Longest wait before the second attempt; doubled with every further one.",
     )
     keep_chunks: bool = Field(False, description="Keep chunk results after the video is committed.")
     work_uri: str = Field("", description="Folder or s3:// address of chunk results. Empty: HOME/work.")
@@ -147,6 +158,10 @@ class Settings(BaseModel):
     @property
     def index_location(self) -> str:
         return self.index_uri or str(self.home / "index")
+
+    @property
+    def ledger_location(self) -> str:
+        return self.ledger or str(self.home / "ledger.sqlite")
 
     @property
     def num_workers(self) -> int:

@@ -20,13 +20,12 @@ def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read_rows(home: Path) -> dict[str, list[dict[str, Any]]]:
-    """Every row of every table, in order of its id, without the name of the write that made it."""
+    """Every row of every table, in order of its id, without the name and the fence of the write."""
     connection = lancedb.connect(home / "index")
     keys = {"videos": "video_id", "tubelets": "object_id", "moments": "moment_id"}
-    return {
-        name: sorted(
-            connection.open_table(name).to_arrow().drop_columns("generation").to_pylist(),
-            key=lambda row: str(row[key]),
-        )
-        for name, key in keys.items()
-    }
+    rows = {}
+    for name, key in keys.items():
+        table = connection.open_table(name).to_arrow()
+        of_write = [column for column in ("generation", "fence") if column in table.column_names]
+        rows[name] = sorted(table.drop_columns(of_write).to_pylist(), key=lambda row: str(row[key]))
+    return rows

@@ -12,23 +12,24 @@ import pytest
 
 from tests.orchestration.ledger.steps import acquire, begin, finish, plan_id, ready, states
 from tubelet.errors import StoreError
-from tubelet.orchestration.ledger import SqliteLedger as OldLedger
-from tubelet.orchestration.ledger import VideoEntry
 from tubelet.orchestration.ledger.records import NewItem, NewUnit, UnitResult
 from tubelet.orchestration.ledger.sqlite import SqliteLedger
 
 
-def test_the_tables_of_an_old_ledger_stay_unharmed(tmp_path: Path) -> None:
+def test_other_tables_in_the_file_stay_unharmed(tmp_path: Path) -> None:
+    """Before units had leases, the same file held two tables of other names."""
     path = tmp_path / "ledger.sqlite"
-    old = OldLedger(path)
-    entry = VideoEntry("v", "/a.mp4", "options", "done", 3, 4)
-    old.put_video(entry)
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE videos (video_id TEXT)")
+        connection.execute("INSERT INTO videos VALUES ('v')")
+    connection.close()
     ledger = SqliteLedger(path)
     begin(ledger, "x")
-    assert old.list_videos() == [entry]
-    OldLedger(path).put_video(entry)
     assert states(ledger) == {"x": "waiting"}
     ledger.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT video_id FROM videos").fetchall() == [("v",)]
+    connection.close()
 
 
 def test_a_file_of_another_version_is_refused_and_left_alone(tmp_path: Path) -> None:

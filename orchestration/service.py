@@ -1,0 +1,119 @@
+"""Work on every batch of a ledger until told to stop: what `tubelet work` does.
+
+Batches are listed one after the other by a thread, their units sent to an executor by another, and the index
+is put in order when a batch has ended. Any of it may be killed at any moment; the next process goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from tubelet.errors import StoreError
+from tubelet.orchestration.coordinator import Coordinator
+from tubelet.orchestration.executor import Executor
+from tubelet.orchestration.ledger.protocol import Ledger
+from tubelet.orchestration.ledger.records import Batch, Job
+from tubelet.orchestration.listing import list_batch
+from tubelet.orchestration.local import LocalExecutor, name_owners
+from tubelet.orchestration.masks_store import remove_unfinished_masks
+from tubelet.orchestration.progress import name_state
+from tubelet.orchestration.resources import make_s3_options, open_index
+from tubelet.orchestration.work_store import WorkStore
+from tubelet.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""How often new batches are looked for."""
+
+PAGE = 100
+
+
+class WorkService:
+    """The work of one process on all batches of a ledger."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, *, stop: threading.Event | None = None) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._stop = stop or threading.Event()
+        self._lister_stop = threading.Event()
+        self._index = open_index(settings, create=True)
+        self._has_news = False
+        self._ended: set[str] = set()
+
+    def run(self, *, until_idle: bool = False) -> None:
+        """Work until `stop` is set or, with `until_idle`, until no batch has anything left to do.
+
+        Units that run are ended before it returns. Raises StoreError when the home is in use by another run.
+        """
+        with ExitStack() as stack:
+            executor = stack.enter_context(self._open_executor(stack))
+            lister = threading.Thread(target=self._list, name="listing", daemon=True)
+            lister.start()
+            coordinator = Coordinator(self._ledger, executor, self._settings, watcher=self)
+            coordinator.run(is_over=lambda: until_idle and self._is_idle(), stop=self._stop)
+            self._lister_stop.set()
+            lister.join()
+        self._is_idle()
+        self._put_index_in_order()
+
+    def on_job_planned(self, job: Job) -> None:
+        """Say so."""
+        log.info("%s: %.1f s to index", job.uri, job.duration_s)
+
+    def on_job_ended(self, job: Job) -> None:
+        """Say how."""
+        if job.state == "done":
+            log.info("%s: indexed, %d objects", job.uri, job.num_objects)
+        else:
+            log.warning("%s: %s. %s", job.uri, job.state, job.error)
+
+    def _put_index_in_order(self) -> None:
+        """Compact the index and build its indexes once a batch has brought something in."""
+        if self._has_news:
+            self._has_news = False
+            self._index.optimize()
+
+    def _open_executor(self, stack: ExitStack) -> Executor:
+        stack.enter_context(WorkStore(self._settings).claim())
+        remove_unfinished_masks(self._settings)
+        self._ledger.give_back_all(name_owners(self._settings))
+        return LocalExecutor(self._settings)
+
+    def _list(self) -> None:
+        """List batches as they come, the most urgent first."""
+        while not (self._stop.is_set() or self._lister_stop.is_set()):
+            try:
+                waiting = [
+                    batch for batch in self._iterate_open() if not (batch.listed or batch.listing_error)
+                ]
+                for batch in sorted(waiting, key=lambda batch: (-batch.priority, batch.batch_id)):
+                    list_batch(
+                        batch, ledger=self._ledger, index=self._index, s3=make_s3_options(self._settings)
+                    )
+                self._put_index_in_order()
+            except StoreError as error:
+                log.warning("No listing now: %s", error)
+            self._lister_stop.wait(LOOK_S)
+
+    def _is_idle(self) -> bool:
+        return next(self._iterate_open(), None) is None
+
+    def _iterate_open(self) -> Iterator[Batch]:
+        """Batches that are to be worked on, the newest first; what has ended is not asked for again."""
+        before = ""
+        while page := self._ledger.list_batches(limit=PAGE, before=before):
+            before = page[-1].batch_id
+            for batch in page:
+                if batch.batch_id in self._ended:
+                    continue
+                counts = self._ledger.count_items(batch.batch_id)
+                state = name_state(batch, counts)
+                if state in ("done", "failed", "cancelled"):
+                    self._ended.add(batch.batch_id)
+                    self._has_news |= counts.done > 0
+                elif state != "paused":
+                    yield batch
