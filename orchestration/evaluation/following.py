@@ -13,7 +13,8 @@ from tubelet.model.tracking.base import TrackedFrame
 from tubelet.model.tracking.sam2.engine import FollowBy, Sam2Session
 from tubelet.model.tracking.sam2.network import Sam2Network
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
-from tubelet.model.tracking.sam2.weights import load_network
+from tubelet.model.tracking.sam2.settings import read_settings
+from tubelet.model.tracking.sam2.weights import find_folder, load_network
 from tubelet.orchestration.evaluation.regions import as_rle
 from tubelet.records import Rle
 from tubelet.settings import Settings
@@ -85,4 +86,5 @@ def make_follower(settings: Settings) -> Follower:
         return TrackChooser()
     device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    return Sam2Follower(load_network(settings.tracker_checkpoint, device=device, dtype=dtype))
+    by = read_settings(find_folder(settings.tracker_checkpoint)).follow_by
+    return Sam2Follower(load_network(settings.tracker_checkpoint, device=device, dtype=dtype), by=by)

@@ -77,7 +77,7 @@ def save_model(folder: Path, model: Sam2VideoModel) -> None:
 
 
 def name_checkpoint(folder: Path) -> str:
-    """`sam2-FOLDER@DIGEST`: what rows say of the tracker. The digest is over the bytes of the weights."""
+    """`sam2-FOLDER@DIGEST`, with one sam2: what rows say of the tracker. The digest is the weights'."""
     digest = hashlib.blake2b(digest_size=4)
     for file in find_weight_files(folder):
         with file.open("rb") as opened:
@@ -85,7 +85,7 @@ def name_checkpoint(folder: Path) -> str:
                 digest.update(block)
     # In the hub's cache the folder is a revision; the checkpoint's name stands two levels above it.
     name = folder.parents[1].name.rpartition("--")[2] if folder.parent.name == "snapshots" else folder.name
-    return f"sam2-{name}@{digest.hexdigest()}"
+    return f"{name if name.startswith('sam2') else f'sam2-{name}'}@{digest.hexdigest()}"
 
 
 def read_config(folder: Path) -> Sam2VideoConfig:

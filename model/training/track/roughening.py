@@ -35,7 +35,8 @@ def roughen(mask_SS: Bools, generator: np.random.Generator, grid: int) -> Floats
         centre, float(generator.normal(0, _TURN_DEG)), math.exp(float(generator.normal(0, _ZOOM)))
     )
     shift = generator.normal(0, _SHIFT, 2).clip(-_MAX_SHIFT, _MAX_SHIFT)
-    turn = np.asarray(turn, np.float64) + [[0, 0, shift[0] * wide], [0, 0, shift[1] * high]]
+    turn = np.asarray(turn, np.float64)
+    turn[:, 2] = turn[:, 2] + shift * (wide, high)
     side = mask_SS.shape[0]
     moved = np.asarray(cv2.warpAffine(whole, turn, (side, side)), np.float32)
     if generator.random() < _SQUEEZED:

@@ -48,6 +48,8 @@ def test_what_is_not_said_is_as_usual(tmp_path: Path) -> None:
         '{"max_num_objects": 2.5}',
         '{"max_num_objects": 0}',
         '{"reprompt_from_motion": 1}',
+        '{"follow_by": "hope"}',
+        '{"follow_by": 1}',
         '{"discovery": 3}',
         '{"discovery": {"min_iou": 2}}',
         '{"discovery": {"iou": 0.5}}',
