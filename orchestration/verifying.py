@@ -11,10 +11,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from tubelet.errors import InputError, TubeletError
-from tubelet.index.masks import read_masks
 from tubelet.index.searching.verifying import Verdict
 from tubelet.index.store import IndexStore
 from tubelet.model.describing.base import Captioner, DescribeRequest, ObjectView
+from tubelet.orchestration.masks_store import read_masks
 from tubelet.orchestration.resources import make_captioner, make_s3_options
 from tubelet.records import Box, Hit, Observation, PathPoint, Rle, Video
 from tubelet.settings import Settings
@@ -139,7 +139,7 @@ def _find_masks(
 ) -> dict[float, Rle]:
     """The stored masks of an object at some times."""
     found: dict[float, Rle] = {}
-    for _, time_s, rle in read_masks(settings.home, video.video_id, {object_id}):
+    for _, time_s, rle in read_masks(settings, video.video_id, {object_id}):
         for wanted in times_s:
             if abs(time_s - wanted) < _SAME_TIME_S and wanted not in found:
                 found[wanted] = rle

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from tubelet.model.frame import Image
 
+Grey = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+
 FLOW_PX = 384
 """Side of the square pictures that flow is measured on: finer ones drift less and cost more."""
 
@@ -26,23 +28,28 @@ class MaskCarrier:
     def __init__(self, side: int = FLOW_PX) -> None:
         self._side = side
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._last: np.ndarray[tuple[int, int], np.dtype[np.uint8]] | None = None
-        self._backward_2SS = torch.zeros(2, side, side)
+        self._before: Grey | None = None
+        self._now: Grey | None = None
+        self._backward_2SS: Tensor | None = None
 
     def look(self, image: Image) -> None:
         """Go to the next frame, (height, width, 3) RGB."""
         small = cv2.resize(image, (self._side, self._side), interpolation=cv2.INTER_AREA)
-        grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
-        if self._last is not None:
-            # From now to before: where each pixel of this frame was.
-            flow = np.zeros((self._side, self._side, 2), np.float32)
-            found_SS2 = np.asarray(self._flow.calc(grey, self._last, flow), np.float32)
-            self._backward_2SS = torch.from_numpy(found_SS2).permute(2, 0, 1)
-        self._last = grey
+        self._before, self._now = self._now, np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+        self._backward_2SS = None
+
+    def _measure(self) -> Tensor:
+        """Where each pixel of this frame was in the last one, in pixels from where it is, (2, S, S)."""
+        flow = np.zeros((self._side, self._side, 2), np.float32)
+        if self._before is not None and self._now is not None:
+            flow = np.asarray(self._flow.calc(self._now, self._before, flow), np.float32)
+        return torch.from_numpy(flow).permute(2, 0, 1)
 
     def carry(self, shares_Bhw: Tensor) -> Tensor:
         """Masks of the last frame, as shares of cells (0..1), where they are in this frame."""
         height, width = shares_Bhw.shape[1:]
+        if self._backward_2SS is None:
+            self._backward_2SS = self._measure()
         flow_2hw = F.interpolate(self._backward_2SS[None], size=(height, width), mode="area")[0]
         y_h1, x_1w = torch.arange(height)[:, None] + 0.5, torch.arange(width)[None] + 0.5
         scale = self._side / torch.tensor([width, height])

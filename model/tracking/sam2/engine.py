@@ -43,6 +43,8 @@ from tubelet.model.tracking.sam2.prompts import (
 )
 
 MAX_PROMPTED_FRAMES = 8
+LOOK_EVERY = 3
+"""Frames from one look at carried masks to the next. Others are encoded only where something asks."""
 MIN_SHARE = 1e-4
 """Shares of cells are kept this far from 0 and 1 where they are turned into logits."""
 
@@ -90,6 +92,8 @@ class Sam2Session:
         self._shares_hw: dict[int, Tensor] = {}
         self._frame = -1
         self._size = (0, 0)
+        self._presence: dict[int, float] = {}
+        self._image: Image | None = None
         self._features: ImageFeatures | None = None
         self._memory_position_NM = network.locate_memory()
 
@@ -101,8 +105,10 @@ class Sam2Session:
     @property
     def features(self) -> ImageFeatures:
         """Image features of the current frame."""
-        if self._features is None:
+        if self._image is None:
             raise InputError("No frame was given yet", expected="a call of `advance` first")
+        if self._features is None:
+            self._features = self._encode_image(self._image)
         return self._features
 
     @property
@@ -131,11 +137,14 @@ class Sam2Session:
             )
         self._size = size
         self._frame += 1
-        self._features = self._encode_image(image)
+        self._image, self._features = image, None
         if self._carrier is not None:
             self._carrier.look(image)
+            if self._frame % LOOK_EVERY == 0:
+                self._presence = {}
             parts = _split(list(self._banks), self._max_batch)
             return self._in_order([self._carry(part, self._carrier) for part in parts])
+        self._features = self._encode_image(image)  # at once: what is not finite is told here
         recalls = {number: bank.recall(self._frame) for number, bank in self._banks.items()}
         by_layout = sorted(recalls, key=lambda number: recalls[number].layout)
         found = [
@@ -188,6 +197,7 @@ class Sam2Session:
         for number in numbers:
             del self._banks[number]
             self._shares_hw.pop(number, None)
+            self._presence.pop(number, None)
 
     # -- one pass over a batch ------------------------------------------------------------------------
 
@@ -225,15 +235,18 @@ class Sam2Session:
     def _carry(self, numbers: list[int], carrier: MaskCarrier) -> FrameMasks:
         """Masks where the flow takes them; the decoder tells whether what lies there is an object."""
         shares_Bhw = carrier.carry(torch.stack([self._shares_hw[number] for number in numbers]))
-        decoded = self._network.decode_masks(
-            self.features,
-            self._first_sight(len(numbers)),
-            *self._no_points(len(numbers)),
-            hint_at_masks(shares_Bhw)[:, None].to(self._network.dtype),
-            multimask=False,
-        )
         self._shares_hw.update(zip(numbers, shares_Bhw.clone(), strict=True))
-        presence_B = decoded.presence_B.float().sigmoid()
+        if any(number not in self._presence for number in numbers):
+            decoded = self._network.decode_masks(
+                self.features,
+                self._first_sight(len(numbers)),
+                *self._no_points(len(numbers)),
+                hint_at_masks(shares_Bhw)[:, None].to(self._network.dtype),
+                multimask=False,
+            )
+            seen = decoded.presence_B.float().sigmoid().tolist()
+            self._presence.update(zip(numbers, seen, strict=True))
+        presence_B = shares_Bhw.new_tensor([self._presence[number] for number in numbers])
         return FrameMasks(
             tuple(numbers), torch.logit(shares_Bhw, MIN_SHARE), presence_B, torch.ones_like(presence_B)
         )
@@ -340,6 +353,7 @@ class Sam2Session:
         if self._carrier is not None:
             for place, number in enumerate(numbers):
                 self._shares_hw[number] = settled.logits_B1hw[place, 0].float().sigmoid().clone()
+                self._presence[number] = 1.0
             return
         network = self._network
         shape = network.shape
