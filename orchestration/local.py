@@ -136,7 +136,8 @@ def _prepare_process(settings: Settings, owner: str, num_threads: int) -> None:
     global _place
     exit_with_parent()
     _place = (settings, open_ledger(settings.ledger_location), owner)
-    os.environ["OMP_NUM_THREADS"] = str(num_threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(num_threads))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve the decoder's process
     import cv2
 
     cv2.setNumThreads(num_threads)

@@ -37,7 +37,9 @@ class Profile:
 
 
 PROFILES: Mapping[str, Profile] = {
-    "bundled": Profile("motion", "attributes", "minilm", "CPU, nothing to download"),
+    "bundled": Profile(
+        "sam2", "attributes", "minilm", "CPU, nothing to download; SAM 2 small, which ships", "sam2-small"
+    ),
     "measured": Profile(
         "motion",
         "attributes",

@@ -67,6 +67,25 @@ class MotionWatch:
                 chosen[not mover.has_moved].append(item.observation)
         return chosen
 
+    def list_moved(self, moving: Sequence[TrackedObject]) -> list[Observation]:
+        """Those that have moved, in this frame or before."""
+        return [item.observation for item in moving if self._movers[item.number].has_moved]
+
+
+def take_motion(session: Sam2Session, seen: Sequence[Observation]) -> list[Candidate]:
+    """What a motion tracker saw, as it saw it: no network is asked."""
+    masks = [
+        _resize(decode_mask(observation.mask), *session.size)
+        for observation in seen
+        if observation.mask is not None
+    ]
+    like_hw = session.make_blank()
+    return [
+        Candidate(MaskPrompt(mask), _shrink(mask, like_hw), score=1.0, source=0)
+        for mask in masks
+        if mask.any()
+    ]
+
 
 def from_motion(session: Sam2Session, seen: Sequence[Observation], *, is_sure: bool) -> list[Candidate]:
     """What a motion tracker saw, prompted by its box.

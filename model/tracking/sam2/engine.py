@@ -116,6 +116,11 @@ class Sam2Session:
         """Height and width of the frames."""
         return self._size
 
+    def make_blank(self) -> Tensor:
+        """An empty mask on the network's grid, (h, w)."""
+        side = self._network.shape.image_px // 4
+        return torch.zeros(side, side, dtype=torch.bool, device=self._network.device)
+
     @property
     def num_memories(self) -> int:
         """Tensors held in all memory banks; bounded by the number of objects."""
@@ -292,7 +297,7 @@ class Sam2Session:
         return self._settle(self._decode(self._first_sight(len(prompts)), points_BP2, labels_BP, multimask))
 
     def _take_masks(self, prompts: list[MaskPrompt]) -> _Settled:
-        """Mask prompts are the answer; the decoder is asked for the object pointers only."""
+        """Mask prompts are the answer; the decoder is asked for object pointers only, where these count."""
         network = self._network
         side = network.shape.image_px
         masks_B1HW = torch.from_numpy(np.stack([prompt.mask for prompt in prompts]))[:, None]
@@ -300,6 +305,10 @@ class Sam2Session:
         # A thing of a pixel or two would vanish on a coarser grid: keep the cells that it touches most.
         is_most_B1SS = masks_B1SS >= masks_B1SS.amax((2, 3), keepdim=True)
         masks_B1SS = ((masks_B1SS >= 0.5) | is_most_B1SS).to(network.dtype)
+        if self._carrier is not None:
+            logits_B1hw = (2 * resize(masks_B1SS, side // 4) - 1) * MASK_PROMPT_LOGIT
+            present_B = torch.full((len(prompts),), MASK_PROMPT_LOGIT, device=network.device)
+            return _Settled(logits_B1hw, logits_B1hw, torch.ones_like(present_B), present_B, logits_B1hw)
         points_B12, labels_B1 = self._no_points(len(prompts))
         coarse_BCHW = self.features.coarse_1CHW.expand(len(prompts), -1, -1, -1)
         as_meta = network.shape.mask_prompts == "meta"

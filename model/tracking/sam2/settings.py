@@ -29,8 +29,10 @@ class TrackerSettings:
     and when a thing has begun to move, an object whose mask has an IoU of at most `max_drifted_iou` with the
     one motion mask on it is prompted anew; 1 prompts always. It is meant for networks that drift more than
     `motion` does before fixed cameras. Of the frames on which an object was prompted the latest
-    `max_prompted_frames` stay in its memory; each makes following it dearer. `follow_by` is as in
-    `Sam2Session`.
+    `max_prompted_frames` stay in its memory; each makes following it dearer.
+
+    `follow_by` is as in `Sam2Session`. With `motion_masks`, an object on which one mask of a thing in motion
+    lies takes that mask in every frame; by flow that costs next to nothing.
     """
 
     key_every_s: float = 2.0
@@ -44,6 +46,7 @@ class TrackerSettings:
     max_prompted_frames: int = MAX_PROMPTED_FRAMES
     reprompt_from_motion: bool = False
     max_drifted_iou: float = 0.7
+    motion_masks: bool = False
     follow_by: FollowBy = "memory"
     discovery: DiscoverySettings | None = field(default_factory=DiscoverySettings)
     """None leaves the search to motion and detector."""

@@ -24,6 +24,7 @@ from tubelet.model.tracking.sam2.candidates import (
     from_boxes,
     from_masks,
     from_motion,
+    take_motion,
 )
 from tubelet.model.tracking.sam2.detector import Detector
 from tubelet.model.tracking.sam2.discovery import discover
@@ -143,7 +144,10 @@ class _Run:
         sure, unsure = self._motion_watch.choose(moving, is_key=is_key)
         candidates = from_motion(self._session, sure, is_sure=True)
         if self._settings.reprompt_from_motion:
-            followed = self._set_right(candidates, followed)
+            followed = self._set_right(candidates, followed, self._settings.max_drifted_iou)
+        if self._settings.motion_masks:
+            moved = take_motion(self._session, self._motion_watch.list_moved(moving))
+            followed = self._set_right(moved, followed, 1.0)
         candidates += from_motion(self._session, unsure, is_sure=False)
         covered_hw = followed.binary_Bhw.any(0)
         if is_key:
@@ -171,9 +175,11 @@ class _Run:
             del self._lives[number]
         return followed.select([place for place, number in enumerate(followed.numbers) if number not in lost])
 
-    def _set_right(self, candidates: Sequence[Candidate], followed: FrameMasks) -> FrameMasks:
+    def _set_right(
+        self, candidates: Sequence[Candidate], followed: FrameMasks, max_drifted_iou: float
+    ) -> FrameMasks:
         """Prompt objects anew where motion sees them elsewhere; returns the masks as they are now."""
-        prompts = choose_corrections(candidates, followed, self._settings.max_drifted_iou)
+        prompts = choose_corrections(candidates, followed, max_drifted_iou)
         return followed.replace(self._session.add(prompts)) if prompts else followed
 
     def _search(self, frame: Frame, covered_hw: Tensor) -> list[Candidate]:
