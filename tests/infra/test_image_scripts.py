@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
 
@@ -21,17 +20,7 @@ from tubelet.workers.s3 import S3Options, connect
 __all__ = ["s3_options", "s3_server"]
 
 
-def _run(script: str, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, INFRA / "docker" / script, *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-def test_the_service_answers_and_stops_when_told_to(tmp_path: Path) -> None:
+def test_the_service_answers_and_stops_when_told_to() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(
@@ -50,10 +39,8 @@ def test_the_service_answers_and_stops_when_told_to(tmp_path: Path) -> None:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/videos", timeout=60)
         assert b"There is no index" in refused.value.read()
         refused.value.close()
-        started_s = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
-        assert time.monotonic() - started_s < 30
+        assert "Finished server process" in process.communicate(timeout=60)[1]
     finally:
         process.kill()
         process.communicate()
@@ -61,25 +48,39 @@ def test_the_service_answers_and_stops_when_told_to(tmp_path: Path) -> None:
 
 def test_the_service_refuses_a_setting_that_it_does_not_know() -> None:
     """As Kubernetes would set for a Service named tubelet-api, were links not switched off."""
-    done = _run("serve.py", {"TUBELET_API_PORT": "tcp://10.0.0.1:80"}, "--host", "127.0.0.1")
+    done = subprocess.run(
+        [sys.executable, INFRA / "docker" / "serve.py", "--host", "127.0.0.1"],
+        env={**os.environ, "TUBELET_API_PORT": "tcp://10.0.0.1:80"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 2
     assert "TUBELET_API_PORT" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_buckets_are_made_once_and_then_left_alone(s3_options: S3Options) -> None:
-    environment = {
-        "TUBELET_INDEX_URI": "s3://made-for-index/index",
-        "TUBELET_WORK_URI": "s3://made-for-work/deep/work",
-        "TUBELET_S3_ENDPOINT_URL": s3_options.endpoint_url or "",
-        "TUBELET_S3_REGION": "eu-central-1",
-    }
+def test_buckets_are_made_once_and_then_left_alone(
+    s3_options: S3Options, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TUBELET_INDEX_URI", "s3://made-for-index/index")
+    monkeypatch.setenv("TUBELET_WORK_URI", "s3://made-for-work/deep/work")
+    monkeypatch.setenv("TUBELET_S3_ENDPOINT_URL", s3_options.endpoint_url or "")
+    monkeypatch.setenv("TUBELET_S3_REGION", "eu-central-1")
+    main = runpy.run_path(str(INFRA / "docker" / "make_bucket.py"))["main"]
+    assert main() == 0
+    assert capsys.readouterr().out == "made-for-index: made\nmade-for-work: made\n"
     client = connect(s3_options)
-    first = _run("make_bucket.py", environment)
-    assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout == "made-for-index: made\nmade-for-work: made\n"
     client.put_object(Bucket="made-for-index", Key="kept", Body=b"1")
-    second = _run("make_bucket.py", environment)
-    assert second.returncode == 0
-    assert second.stdout == "made-for-index: is there\nmade-for-work: is there\n"
+    assert main() == 0
+    assert capsys.readouterr().out == "made-for-index: is there\nmade-for-work: is there\n"
     assert client.get_object(Bucket="made-for-index", Key="kept")["Body"].read() == b"1"
+
+
+def test_an_address_without_a_bucket_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TUBELET_INDEX_URI", "s3:///index")
+    main = runpy.run_path(str(INFRA / "docker" / "make_bucket.py"))["main"]
+    assert main() == 1
+    assert "names no bucket" in capsys.readouterr().err
