@@ -7,17 +7,19 @@ one ledger do no harm, since only a lease gives the right to run a unit.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection
+from itertools import islice
 from typing import Protocol
 
+from tubelet.errors import StoreError
+from tubelet.orchestration.dead_workers import bury_worker
 from tubelet.orchestration.executor import Executor, Returned
-from tubelet.orchestration.failures import choose_wait_s
 from tubelet.orchestration.ledger.opening import is_local_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
-from tubelet.orchestration.ledger.records import Event, Job, ReadyUnit, UnitFailure
+from tubelet.orchestration.ledger.records import Job, ReadyUnit, UnitFailure
 from tubelet.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,17 @@ REDISPATCH_S = 30.0
 
 WAIT_S = 0.2
 """How long the coordinator waits for something to end before it looks for more work."""
+
+QUEUED_S = 3600.0
+"""A unit in a queue that outlives us is sent again after so long only, as long as the queue is not empty: an
+empty one has lost what was sent and not taken.
+"""
+
+LOOK_S = 1.0
+"""How often jobs are asked for whose units do not come back, and how soon something is tried again."""
+
+PAGE = 500
+"""How many units are taken, and how many jobs are asked for, at a time."""
 
 
 class JobWatcher(Protocol):
@@ -50,102 +63,128 @@ class Coordinator:
         *,
         batch_id: str = "",
         watcher: JobWatcher | None = None,
+        goes_on: bool = False,
     ) -> None:
+        """With `goes_on`, a ledger or an executor that does not answer is asked again until it does."""
         self._ledger = ledger
         self._executor = executor
         self._place = place
         self._batch_id = batch_id
         self._watcher = watcher
+        self._goes_on = goes_on
+        self._to_send: deque[ReadyUnit] = deque()
         self._sent: dict[str, ReadyUnit] = {}
+        self._returned: deque[Returned] = deque()
+        self._watched: dict[str, bool] = {}
+        """Jobs whose units do not come back, and whether they are known to be planned."""
         self._ended_jobs: set[str] = set()
         self._looked_for_expired_s = 0.0
-        is_alone = executor.returns_units and is_local_ledger(place.ledger_location)
-        self._redispatch_s = 0.0 if is_alone else REDISPATCH_S
+        self._looked_at_watched_s = 0.0
+        self._is_alone = executor.returns_units and is_local_ledger(place.ledger_location)
 
     def run(self, *, is_over: Callable[[], bool], stop: threading.Event | None = None) -> None:
-        """Work until `is_over` says so and nothing is under way here, or `stop` is set."""
+        """Work until `is_over` says so and nothing is under way here, or `stop` is set.
+
+        Raises StoreError when the ledger or the executor does not answer, unless it is to go on then.
+        """
         while stop is None or not stop.is_set():
-            self._send_ready()
-            for returned in self._executor.wait(WAIT_S):
-                self._take_back(returned)
-            self._give_back_expired()
-            if not self._sent and is_over():
-                return
+            try:
+                self._work()
+                if not self._sent and not self._returned and is_over():
+                    self._look_at_watched(len(self._watched))
+                    return
+            except StoreError as error:
+                if not self._goes_on:
+                    raise
+                log.warning("No work is given out now: %s", error)
+                (stop or threading.Event()).wait(LOOK_S)
+
+    def _work(self) -> None:
+        self._send_ready()
+        self._returned.extend(self._executor.wait(WAIT_S))
+        while self._returned:
+            self._sent.pop(self._returned[0].unit.unit_id, None)
+            self._take_back(self._returned[0])
+            self._returned.popleft()
+        self._give_back_expired()
+        now_s = time.monotonic()
+        if now_s - self._looked_at_watched_s >= LOOK_S:
+            self._looked_at_watched_s = now_s
+            self._look_at_watched(PAGE)
 
     def _send_ready(self) -> None:
-        if self._executor.returns_units:
-            under_way = len(self._sent)
-        else:
-            under_way = sum(stage.running for stage in self._ledger.measure_stages().values())
-        room = self._executor.capacity - under_way
+        if not self._to_send:
+            self._take_ready()
+        while self._to_send:
+            unit = self._to_send[0]
+            self._executor.send(unit)
+            if self._executor.returns_units:
+                self._sent[unit.unit_id] = unit
+            elif self._watcher is not None and unit.job_id not in self._ended_jobs:
+                self._watched.setdefault(unit.job_id, False)
+            self._to_send.popleft()
+
+    def _take_ready(self) -> None:
+        under_way = self._executor.count_under_way()
+        room = min(PAGE, self._executor.capacity - under_way)
         if room <= 0:
             return
         # Units that this process sent and that do not run yet are ready too, and passed over below.
         ready = self._ledger.take_ready(
-            room + len(self._sent), redispatch_s=self._redispatch_s, batch_id=self._batch_id
+            room + len(self._sent), redispatch_s=self._choose_redispatch_s(under_way), batch_id=self._batch_id
         )
-        for unit in [unit for unit in ready if unit.unit_id not in self._sent][:room]:
-            if self._executor.returns_units:
-                self._sent[unit.unit_id] = unit
-            self._executor.send(unit)
+        self._to_send.extend([unit for unit in ready if unit.unit_id not in self._sent][:room])
+
+    def _choose_redispatch_s(self, under_way: int) -> float:
+        if self._is_alone:
+            return 0.0
+        return QUEUED_S if under_way and not self._executor.returns_units else REDISPATCH_S
 
     def _take_back(self, returned: Returned) -> None:
         unit = returned.unit
-        self._sent.pop(unit.unit_id, None)
-        if returned.died:
-            self._bury(returned)
+        if returned.died:  # an attempt has failed, and that is known before the lease runs out
+            bury_worker(unit.unit_id, returned.owner, returned.died, ledger=self._ledger, place=self._place)
         self._look_at([unit.job_id], planned=unit.kind == "plan")
-
-    def _bury(self, returned: Returned) -> None:
-        """Count an attempt as failed because its worker died, before the lease runs out."""
-        unit_id = returned.unit.unit_id
-        entry = self._ledger.get_unit(unit_id)
-        if entry is None or entry.owner != returned.owner:
-            return
-        final = entry.attempts >= self._place.max_attempts
-        failure = UnitFailure(
-            "transient",
-            f"The worker that ran {unit_id} died: {returned.died}. Attempts: {entry.attempts}. "
-            "Do: look for the kernel's out-of-memory killer (dmesg), or use fewer workers.",
-            retry_after_s=None
-            if final
-            else choose_wait_s(entry.attempts, self._place.retry_base_s, random.Random()),
-        )
-        if self._ledger.give_back(unit_id, returned.owner, failure):
-            self._ledger.add_events(
-                [
-                    Event(
-                        time.time(),
-                        "error" if final else "warning",
-                        failure.error,
-                        job_id=entry.job_id,
-                        unit_id=unit_id,
-                    )
-                ]
-            )
 
     def _give_back_expired(self) -> None:
         now_s = time.monotonic()
         if now_s - self._looked_for_expired_s < self._place.lease_s / 10:
             return
-        self._looked_for_expired_s = now_s
         failure = UnitFailure(
             "transient",
             f"The worker was silent for more than {self._place.lease_s:g} s. Do: see if its machine is up.",
             retry_after_s=0.0,
         )
         expired = self._ledger.give_back_expired(failure, max_attempts=self._place.max_attempts)
+        self._looked_for_expired_s = now_s
         for unit_id in expired:
             log.warning("The lease of %s ran out", unit_id)
         self._look_at({unit_id.split(":")[1] for unit_id in expired})
 
-    def _look_at(self, job_ids: Collection[str], *, planned: bool = False) -> None:
-        if self._watcher is None:
+    def _look_at_watched(self, limit: int) -> None:
+        """Ask for jobs whose units do not come back, those first that were not asked for longest."""
+        if self._watcher is None or not self._watched:
             return
-        for job in self._ledger.get_jobs(job_ids).values():
+        asked = list(islice(self._watched, limit))
+        for job in self._ledger.get_jobs(asked).values():
+            was_planned = self._watched.pop(job.job_id)
+            is_planned = bool(job.duration_s)
+            self._tell(job, planned=is_planned and not was_planned)
             if job.state == "running":
-                if planned and job.duration_s:
-                    self._watcher.on_job_planned(job)
-            elif job.job_id not in self._ended_jobs:
-                self._ended_jobs.add(job.job_id)
-                self._watcher.on_job_ended(job)
+                self._watched[job.job_id] = is_planned
+
+    def _look_at(self, job_ids: Collection[str], *, planned: bool = False) -> None:
+        if self._watcher is not None and job_ids:
+            for job in self._ledger.get_jobs(job_ids).values():
+                self._tell(job, planned=planned and bool(job.duration_s))
+
+    def _tell(self, job: Job, *, planned: bool) -> None:
+        assert self._watcher is not None
+        if job.job_id in self._ended_jobs:
+            return
+        if planned:
+            self._watcher.on_job_planned(job)
+        if job.state != "running":
+            self._ended_jobs.add(job.job_id)
+            self._watched.pop(job.job_id, None)
+            self._watcher.on_job_ended(job)

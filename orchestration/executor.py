@@ -31,14 +31,17 @@ class Executor(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many units may usefully be sent and not yet ended."""
+        """How many units may usefully be under way."""
 
     @property
     def returns_units(self) -> bool:
         """Whether units come back by `wait`."""
 
+    def count_under_way(self) -> int:
+        """How many units were sent and have not come back; where none comes back, wait for a worker."""
+
     def send(self, unit: ReadyUnit) -> None:
-        """Take a unit; returns at once."""
+        """Take a unit; returns at once. Raises StoreError when it cannot be taken now."""
 
     def wait(self, timeout_s: float) -> list[Returned]:
         """Units that came back, or none after `timeout_s`."""

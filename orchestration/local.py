@@ -56,6 +56,10 @@ class LocalExecutor:
         """Two units a worker: one that runs, one that waits."""
         return 2 * len(self._workers)
 
+    def count_under_way(self) -> int:
+        """How many units wait or run here."""
+        return len(self._queue) + sum(worker.future is not None for worker in self._workers)
+
     def send(self, unit: ReadyUnit) -> None:
         """Take a unit; returns at once."""
         self._queue.append(unit)

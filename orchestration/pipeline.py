@@ -14,14 +14,13 @@ from typing import Protocol
 from tubelet.errors import InputError, StoreError
 from tubelet.orchestration.batches import submit_batch
 from tubelet.orchestration.coordinator import Coordinator
+from tubelet.orchestration.executors import open_executor
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
-from tubelet.orchestration.ledger.records import Batch, Job, NewItem
+from tubelet.orchestration.ledger.records import Batch, ItemState, Job, NewItem
 from tubelet.orchestration.listing import list_batch
-from tubelet.orchestration.local import LocalExecutor, name_owners
-from tubelet.orchestration.masks_store import list_videos_with_masks, remove_masks, remove_unfinished_masks
+from tubelet.orchestration.masks_store import list_videos_with_masks, remove_masks
 from tubelet.orchestration.resources import make_s3_options, open_index
-from tubelet.orchestration.work_store import WorkStore
 from tubelet.records import IndexReport, VideoReport
 from tubelet.settings import Settings
 
@@ -29,6 +28,8 @@ RUN_NAME = "tubelet index"
 """The name of batches that are worked on at once by the process that made them."""
 
 FIRST_OF_ALL = 100
+
+ENDED: tuple[ItemState, ...] = ("done", "failed", "cancelled")
 
 
 class Observer(Protocol):
@@ -73,17 +74,16 @@ def index_sources(
     """
     if not addresses:
         raise InputError("No source was given", expected="a path, glob or s3:// address", do="name one")
-    work = WorkStore(settings)
-    with work.claim(), closing(open_ledger(settings.ledger_location)) as ledger:
-        remove_unfinished_masks(settings)
-        ledger.give_back_all(name_owners(settings))
+    with (
+        closing(open_ledger(settings.ledger_location)) as ledger,
+        open_executor(settings, ledger) as executor,
+    ):
         broken_off = _find_broken_off(addresses, ledger)
         batch = submit_batch(
             addresses, settings=settings, ledger=ledger, name=RUN_NAME, priority=FIRST_OF_ALL
         )
-        with LocalExecutor(settings) as executor:
-            run = _Run(batch, broken_off, settings, ledger, observer or SilentObserver())
-            return run.work(Coordinator(ledger, executor, settings, batch_id=batch.batch_id, watcher=run))
+        run = _Run(batch, broken_off, settings, ledger, observer or SilentObserver())
+        return run.work(Coordinator(ledger, executor, settings, batch_id=batch.batch_id, watcher=run))
 
 
 def _find_broken_off(addresses: Sequence[str], ledger: Ledger) -> list[str]:
@@ -116,7 +116,7 @@ class _Run:
         self._observer = observer
         self._index = open_index(settings, create=True)
         self._heard: SimpleQueue[NewItem] = SimpleQueue()
-        self._reports: list[VideoReport] = []
+        self._reports: dict[str, VideoReport] = {}
 
     def work(self, coordinator: Coordinator) -> IndexReport:
         lister = threading.Thread(target=self._list, name=f"listing {self._batch.batch_id}", daemon=True)
@@ -124,13 +124,14 @@ class _Run:
         coordinator.run(is_over=self._is_over)
         lister.join()
         self._tell()
+        self._report_rest()
         failure = self._get_batch().listing_error
         if failure:
             raise StoreError(f"Not every source could be listed: {failure}", do="run the same command again")
-        if any(report.state == "indexed" for report in self._reports):
+        if any(report.state == "indexed" for report in self._reports.values()):
             self._index.optimize()
             self._drop_masks_of_gone_videos()
-        return IndexReport(tuple(self._reports))
+        return IndexReport(tuple(self._reports.values()))
 
     def on_job_planned(self, job: Job) -> None:
         """Pass it on."""
@@ -185,8 +186,28 @@ class _Run:
         stages = self._ledger.measure_stages(self._batch.batch_id)
         self._observer.on_progress(stages["chunk"].span_done_s if "chunk" in stages else 0.0)
 
+    def _report_rest(self) -> None:
+        """Report on the videos that other processes ended, unheard here."""
+        after = ""
+        while page := self._ledger.list_items(self._batch.batch_id, states=ENDED, after=after):
+            after = page[-1].uri
+            for item in page:
+                if item.uri not in self._reports:
+                    self._report(
+                        VideoReport(
+                            item.uri,
+                            "indexed" if item.state == "done" else "failed",
+                            item.video_id,
+                            item.duration_s,
+                            item.num_objects,
+                            item.num_moments,
+                            item.warnings,
+                            item.reason or ("" if item.state == "done" else item.state),
+                        )
+                    )
+
     def _report(self, report: VideoReport) -> None:
-        self._reports.append(report)
+        self._reports[report.uri] = report
         self._observer.on_video_ended(report)
 
     def _drop_masks_of_gone_videos(self) -> None:

@@ -9,19 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 from tubelet.errors import StoreError
 from tubelet.orchestration.coordinator import Coordinator
-from tubelet.orchestration.executor import Executor
+from tubelet.orchestration.executors import open_executor
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Batch, Job
 from tubelet.orchestration.listing import list_batch
-from tubelet.orchestration.local import LocalExecutor, name_owners
-from tubelet.orchestration.masks_store import remove_unfinished_masks
 from tubelet.orchestration.progress import name_state
 from tubelet.orchestration.resources import make_s3_options, open_index
-from tubelet.orchestration.work_store import WorkStore
 from tubelet.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -47,13 +43,13 @@ class WorkService:
     def run(self, *, until_idle: bool = False) -> None:
         """Work until `stop` is set or, with `until_idle`, until no batch has anything left to do.
 
-        Units that run are ended before it returns. Raises StoreError when the home is in use by another run.
+        Units that run here are ended before it returns. A ledger or broker that is away for a while only
+        holds the work up. Raises StoreError when the home is in use by another run.
         """
-        with ExitStack() as stack:
-            executor = stack.enter_context(self._open_executor(stack))
+        with open_executor(self._settings, self._ledger) as executor:
             lister = threading.Thread(target=self._list, name="listing", daemon=True)
             lister.start()
-            coordinator = Coordinator(self._ledger, executor, self._settings, watcher=self)
+            coordinator = Coordinator(self._ledger, executor, self._settings, watcher=self, goes_on=True)
             coordinator.run(is_over=lambda: until_idle and self._is_idle(), stop=self._stop)
             self._lister_stop.set()
             lister.join()
@@ -76,12 +72,6 @@ class WorkService:
         if self._has_news:
             self._has_news = False
             self._index.optimize()
-
-    def _open_executor(self, stack: ExitStack) -> Executor:
-        stack.enter_context(WorkStore(self._settings).claim())
-        remove_unfinished_masks(self._settings)
-        self._ledger.give_back_all(name_owners(self._settings))
-        return LocalExecutor(self._settings)
 
     def _list(self) -> None:
         """List batches as they come, the most urgent first."""

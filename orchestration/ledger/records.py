@@ -123,12 +123,16 @@ class NewUnit:
 
 @dataclass(frozen=True, slots=True)
 class ReadyUnit:
-    """A unit that may run now."""
+    """A unit that may run now.
+
+    `priority` is the highest of the running batches that ask for it, or that of the one it was taken for.
+    """
 
     unit_id: str
     kind: UnitKind
     job_id: str
     span_s: float
+    priority: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class RedisClient:
         self._now = now
         self._retry = Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.05), num_retries, _TRY_AGAIN)
         server, options = _split_options(url)
-        kind = redis.RedisCluster if options.pop("cluster", "") == "true" else redis.Redis
+        kind: Any = redis.RedisCluster if options.pop("cluster", "") == "true" else redis.Redis
         try:
             self._client: Any = kind.from_url(
                 server + ("?" + urlencode(options) if options else ""),

@@ -130,8 +130,8 @@ def read_lease(flat: Flat, job: Job) -> Lease:
 
 def read_ready(row: Sequence[str]) -> ReadyUnit:
     """A unit that was taken."""
-    unit_id, kind, job_id, span_s = row
-    return ReadyUnit(unit_id, cast(UnitKind, kind), job_id, float(span_s))
+    unit_id, kind, job_id, span_s, priority = row
+    return ReadyUnit(unit_id, cast(UnitKind, kind), job_id, float(span_s), int(priority))
 
 
 def read_stages(flat: Flat) -> Mapping[UnitKind, StageProgress]:

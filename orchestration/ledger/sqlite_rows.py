@@ -91,7 +91,7 @@ def read_unit(row: sqlite3.Row) -> UnitEntry:
 
 def read_ready(row: sqlite3.Row) -> ReadyUnit:
     """A row of `ledger_units` that may run."""
-    return ReadyUnit(row["unit_id"], row["kind"], row["job_id"], row["span_s"])
+    return ReadyUnit(row["unit_id"], row["kind"], row["job_id"], row["span_s"], row["priority"])
 
 
 def read_lease(row: sqlite3.Row, job: Job) -> Lease:

@@ -102,7 +102,12 @@ class Settings(BaseModel):
         "pyav", description="Who decodes; both give the same pictures (docs/benchmarks.md)."
     )
     ledger: str = Field("", description="File or redis:// address of the ledger. Empty: HOME/ledger.sqlite.")
-    executor: Literal["local"] = Field("local", description="Where units of work run: local processes.")
+    executor: Literal["local", "celery"] = Field(
+        "local", description="Where units of work run: local processes, or Celery workers."
+    )
+    broker: str = Field(
+        "", description="redis:// address of Celery's queues. Empty: the ledger's, when that is Redis."
+    )
     lease_s: float = Field(
         60.0, ge=1, le=3600, description="A worker that is silent for longer has lost its unit."
     )
@@ -164,6 +169,19 @@ class Settings(BaseModel):
     @property
     def ledger_location(self) -> str:
         return self.ledger or str(self.home / "ledger.sqlite")
+
+    @property
+    def broker_location(self) -> str:
+        """The Redis server with Celery's queues. Raises SettingsError where none is named."""
+        address = self.broker or self.ledger_location
+        if address.partition("://")[0] in ("redis", "rediss", "unix"):
+            return address
+        named = "broker names none" if self.broker else "broker is empty, and the ledger is a file"
+        raise SettingsError(
+            f"There is no Redis server for Celery's queues: {named}",
+            expected="redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///SOCKET",
+            do="set broker (TUBELET_BROKER), or a ledger on Redis (TUBELET_LEDGER)",
+        )
 
     @property
     def num_workers(self) -> int:

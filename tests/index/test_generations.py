@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.index.factories import MODELS, group_objects, make_moment, make_vector, make_video
+from tests.index.factories import MODELS, TEXT_DIMENSIONS, group_objects, make_moment, make_vector, make_video
 from tests.index.writing import break_off, count_stored, list_visible, put
-from tubelet.errors import StoreError
+from tubelet.errors import QueryError, StoreError
 from tubelet.index import committing
 from tubelet.index.committing import Commit
 from tubelet.index.query import parse_query
@@ -146,3 +147,25 @@ def test_a_snapshot_stays_as_it_was(store: IndexStore) -> None:
 def test_what_is_no_version_is_refused(store: IndexStore, version: str) -> None:
     with pytest.raises(StoreError, match="version"):
         store.at_version(version)
+
+
+@pytest.mark.filterwarnings("ignore:.*removes every version except the latest")
+def test_pages_go_on_with_the_index_as_it_was(tmp_path: Path) -> None:
+    store = IndexStore.open(tmp_path, create=True, text_dimensions=TEXT_DIMENSIONS, object_dimensions=0)
+    put(store, make_video(), *range(10))
+    whole, _ = list_found(store)
+    first = search_page(store, parse_query("grey"), make_vector(1), limit=5)
+    put(store, make_video(), 20)
+    second = search_page(store, parse_query("grey"), make_vector(1), limit=5, cursor=first.next_cursor)
+    assert sorted(hit.moment_id for hit in (*first.hits, *second.hits)) == whole
+
+    for table in store.tables:  # as an hour and an optimize later
+        table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+    with pytest.raises(QueryError, match="no longer kept"):
+        search_page(
+            IndexStore.open(tmp_path),
+            parse_query("grey"),
+            make_vector(1),
+            limit=5,
+            cursor=first.next_cursor,
+        )

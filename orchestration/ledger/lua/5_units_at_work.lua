@@ -69,11 +69,12 @@ function operations.take_ready()
     local taken = {}
     for _, batch_ids in ipairs(groups) do
         if #taken < limit then
+            local priority = redis.call("HGET", key("batch", batch_ids[1]), "priority")
             for _, found in ipairs(first_ready(batch_ids, limit - #taken)) do
                 if #taken < limit then
                     local unit = units.load(found.unit_id)
                     units.save(unit, { taken_s = text(now) })
-                    taken[#taken + 1] = { unit.unit_id, unit.kind, unit.job_id, unit.span_s }
+                    taken[#taken + 1] = { unit.unit_id, unit.kind, unit.job_id, unit.span_s, priority }
                 end
             end
         end

@@ -167,12 +167,12 @@ class ModelLedger:
             if not asked or not self._waits(unit):
                 continue
             if taken_s is None or taken_s <= self._now() - redispatch_s:
-                priority = 0 if batch_id else max(b.priority for b in running)
-                ranked.append((-priority, number, unit))
-        taken = [unit for _, _, unit in sorted(ranked)[:limit]]
-        for unit in taken:
+                priority = max(b.priority for b in asked)
+                ranked.append((0 if batch_id else -priority, number, priority, unit))
+        taken = [(unit, priority) for _, _, priority, unit in sorted(ranked)[:limit]]
+        for unit, _ in taken:
             self._taken_s[unit.unit_id] = self._now()
-        return [ReadyUnit(u.unit_id, u.kind, u.job_id, u.span_s) for u in taken]
+        return [ReadyUnit(u.unit_id, u.kind, u.job_id, u.span_s, priority) for u, priority in taken]
 
     def acquire(self, unit_id: str, owner: str, *, lease_s: float) -> Lease | None:
         unit = self._units.get(unit_id)

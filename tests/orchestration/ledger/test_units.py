@@ -71,6 +71,13 @@ def test_higher_priorities_come_first(ledger: Ledger) -> None:
     assert ready(ledger) == [plan_id("n2"), plan_id("n3"), plan_id("l2")]
 
 
+def test_ready_units_tell_their_priority(ledger: Ledger) -> None:
+    begin(ledger, "l", batch_id="low", priority=-1)
+    begin(ledger, "h", batch_id="high", priority=10)
+    assert [unit.priority for unit in ledger.take_ready(5, redispatch_s=0.0)] == [10, -1]
+    assert [unit.priority for unit in ledger.take_ready(5, redispatch_s=0.0, batch_id="low")] == [-1]
+
+
 def test_a_shared_job_has_the_highest_priority_of_its_running_batches(ledger: Ledger) -> None:
     begin(ledger, "first", "shared", batch_id="low")
     begin(ledger, "shared", batch_id="high", priority=5)

@@ -1,0 +1,99 @@
+"""One suite for all executors: wherever units run, the same sources give the same rows and report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.orchestration.celery_workers import run_worker
+from tests.orchestration.conftest import read_rows
+from tests.orchestration.light_models import LIGHT_EMBEDDER
+from tests.redis_server import RedisServer, has_redis
+from tubelet.orchestration.batches import submit_batch
+from tubelet.orchestration.ledger.opening import open_ledger
+from tubelet.orchestration.listing import list_batch
+from tubelet.orchestration.pipeline import SilentObserver, index_sources
+from tubelet.orchestration.resources import make_s3_options, open_index
+from tubelet.orchestration.runner import run_leased
+from tubelet.orchestration.stages import close_reader
+from tubelet.records import VideoReport
+from tubelet.settings import Settings, load_settings
+
+EXECUTORS = ["local", pytest.param("celery", marks=pytest.mark.redis)]
+OPTIONS = {"chunk_s": 4.0, "margin_s": 1.0, "embedder": LIGHT_EMBEDDER, "recogniser": "none"}
+
+
+class Listener(SilentObserver):
+    """Notes what it hears."""
+
+    def __init__(self) -> None:
+        self.planned: list[str] = []
+        self.ended: list[str] = []
+        self.furthest_s = 0.0
+
+    def on_video_planned(self, uri: str, duration_s: float) -> None:
+        assert duration_s > 0
+        self.planned.append(uri)
+
+    def on_progress(self, done_s: float) -> None:
+        self.furthest_s = max(self.furthest_s, done_s)
+
+    def on_video_ended(self, report: VideoReport) -> None:
+        self.ended.append(report.uri)
+
+
+@pytest.fixture(scope="module")
+def expected(short_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the short clip when its units run one after the other in one process."""
+    settings = load_settings({"home": tmp_path_factory.mktemp("expected"), **OPTIONS}, environment={})
+    with closing(open_ledger(settings.ledger_location)) as ledger:
+        batch = submit_batch([str(short_clip)], settings=settings, ledger=ledger)
+        index = open_index(settings, create=True)
+        list_batch(batch, ledger=ledger, index=index, s3=make_s3_options(settings))
+        while ready := ledger.take_ready(10, redispatch_s=0):
+            for unit in ready:
+                run_leased(unit.unit_id, ledger=ledger, place=settings, owner="test")
+    close_reader()
+    return read_rows(settings.home)
+
+
+@pytest.fixture(params=EXECUTORS)
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """The settings of a run, with the workers started that its executor needs."""
+    executor: str = request.param
+    shared = {"index_uri": str(tmp_path / "index"), "work_uri": str(tmp_path / "shared")}
+    with ExitStack() as stack:
+        if executor == "celery":
+            if not has_redis():
+                pytest.skip("redis-server is not installed")
+            shared["ledger"] = stack.enter_context(RedisServer(tmp_path / "redis", appendfsync="no")).url
+            place = {**shared, "home": str(tmp_path / "worker's home")}
+            environment = {f"TUBELET_{name.upper()}": value for name, value in place.items()}
+            stack.enter_context(run_worker(environment, tmp_path / "worker.log"))
+        yield load_settings(
+            {"home": tmp_path / "home", "executor": executor, "workers": 2, **shared, **OPTIONS},
+            environment={},
+        )
+
+
+def test_the_same_sources_give_the_same_rows_and_report(
+    settings: Settings, short_clip: Path, tmp_path: Path, expected: dict[str, list[dict[str, Any]]]
+) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("not a video")
+    listener = Listener()
+    report = index_sources([str(short_clip), str(text)], settings=settings, observer=listener)
+    assert read_rows(tmp_path) == expected
+    states = {Path(video.uri).name: (video.state, video.num_objects) for video in report.videos}
+    assert states == {short_clip.name: ("indexed", 2), "text.mp4": ("failed", 0)}
+    assert listener.planned == [str(short_clip)]
+    assert sorted(listener.ended) == sorted([str(short_clip), str(text)])
+    assert listener.furthest_s == pytest.approx(10.0)
+    assert not any((tmp_path / "shared").glob("chunks/*"))
+
+    again = index_sources([str(short_clip)], settings=settings)
+    assert [video.state for video in again.videos] == ["skipped"]
