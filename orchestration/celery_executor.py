@@ -53,7 +53,7 @@ class CeleryExecutor:
         except (KombuError, RedisError, OSError) as error:
             raise self._explain(error) from error
         self._note_change(waiting)
-        return waiting
+        return int(waiting)
 
     def send(self, unit: ReadyUnit) -> None:
         """Put a message into the queue of the unit's kind. Raises TransientStoreError."""

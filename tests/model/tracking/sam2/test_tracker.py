@@ -100,6 +100,19 @@ def test_a_thing_behind_another_comes_back_under_its_number() -> None:
     assert all(item.number != numbers[0] for index in hidden for item in result[index].objects)
 
 
+@pytest.mark.parametrize("motion_masks", [True, False])
+def test_by_flow_what_moves_takes_its_mask_from_motion(motion_masks: bool) -> None:
+    """The network says nothing useful: carried masks drift, those of motion do not."""
+    film = film_plainly([Thing(RED, (40, 24), straight((-20, 60), (60, 0)))], 5.0)
+    settings = TrackerSettings(
+        follow_by="flow", min_score=0.0, discovery=None, motion_masks=motion_masks, key_every_s=60
+    )
+    result = track(film, settings, network=TransformersNetwork(make_model()))
+    numbers = numbers_on(result, film.truth, 0)
+    share_seen = sum(number is not None for number in numbers) / len(numbers)
+    assert (share_seen > 0.8) is motion_masks
+
+
 def test_a_newcomer_is_noticed_between_key_frames() -> None:
     late = Thing(RED, (40, 24), straight((-20, 60), (80, 0), since_s=2.0))
     film = film_plainly([late, Thing(GREEN, (30, 30), lambda _: (200, 140))], 5.0)
