@@ -19,6 +19,7 @@ from typing import Any
 
 from celery.exceptions import Reject
 from celery.signals import celeryd_after_setup, worker_process_init, worker_process_shutdown
+from kombu.transport.redis import Channel as RedisChannel
 
 from tubelet.errors import StoreError
 from tubelet.orchestration.celery_queues import TASK, make_app
@@ -101,6 +102,8 @@ def _prepare_worker(instance: Any, **_: Any) -> None:
     _num_threads = max(1, len(os.sched_getaffinity(0)) // max(1, instance.concurrency))
     os.environ.setdefault("OMP_NUM_THREADS", str(_num_threads))
     atexit.register(_give_back_all, os.getpid())
+    # Putting messages back over a lost connection ends the worker (kombu 5.7). The ledger sends them again.
+    RedisChannel.do_restore = False
 
 
 def _exit_with_parent(**_: Any) -> None:

@@ -49,7 +49,7 @@ class CeleryExecutor:
         connection = self._connect()
         try:
             channel = connection.default_channel
-            waiting = sum(channel.queue_declare(queue=kind).message_count for kind in QUEUES)
+            waiting: int = sum(channel.queue_declare(queue=kind).message_count for kind in QUEUES)
         except (KombuError, RedisError, OSError) as error:
             raise self._explain(error) from error
         self._note_change(waiting)
