@@ -12,23 +12,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Point all user state at a temporary folder, and forget settings of the machine.
-
-    The tracker is `motion`, which needs no network: most tests are not about tracking. Those of what users
-    get by default ask for `default_tracker`.
-    """
+    """Point all user state at a temporary folder, and forget settings of the machine."""
     for variable in list(os.environ):
         if variable.startswith(("TUBELET_", "AWS_")):
             monkeypatch.delenv(variable)
     monkeypatch.setenv("TUBELET_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TUBELET_TRACKER", "motion")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-
-@pytest.fixture
-def default_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tracker of the default profile, as users have it."""
-    monkeypatch.delenv("TUBELET_TRACKER")
 
 
 @pytest.fixture(scope="session")

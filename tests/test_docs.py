@@ -28,7 +28,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("default_tracker")
 def test_readme_commands_and_code_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUBELET_HOME", str(folder / "home"))
     lines = [line for block in _blocks(ROOT / "README.md", "sh") for line in block.splitlines() if line]

@@ -37,8 +37,13 @@ class Profile:
 
 
 PROFILES: Mapping[str, Profile] = {
-    "bundled": Profile(
-        "sam2", "attributes", "minilm", "CPU, nothing to download; SAM 2 small, which ships", "sam2-small"
+    "bundled": Profile("motion", "attributes", "minilm", "CPU, nothing to download, best for fixed cameras"),
+    "small": Profile(
+        "sam2",
+        "attributes",
+        "minilm",
+        "CPU, nothing to download; SAM 2 small, which ships: for moving cameras, and what stands still",
+        "sam2-small",
     ),
     "measured": Profile(
         "motion",

@@ -171,3 +171,16 @@ def test_two_runs_do_not_share_a_home(short_clip: Path, settings: Settings) -> N
 def test_search_before_indexing_says_what_to_do(settings: Settings) -> None:
     with pytest.raises(StoreError, match="Do: "):
         tubelet.search("red car", settings=settings)
+
+
+def test_the_profile_small_tracks_with_the_checkpoint_that_ships(
+    short_clip: Path, settings: Settings
+) -> None:
+    small = settings.model_copy(update={"profile": "small", "chunk_s": 60.0})
+    (report,) = tubelet.index(str(short_clip), settings=small).videos
+    assert report.state == "indexed", report.reason
+    rows = read_rows(settings.home)
+    assert rows["videos"][0]["tracker"].startswith("sam2-small@")
+    turned = {row["turn"] for row in rows["tubelets"] if "red" in row["colours"]}
+    assert turned == {"left"}
+    assert list(read_masks(settings.home, report.video_id))

@@ -15,8 +15,6 @@ CARS = {"white up": (4.4, 8.6), "teal": (14.5, 18.2), "red": (15.0, 19.0), "whit
 VISITS = [(6.0, 19.9), (22.7, 44.9), (50.2, 70.0), (74.4, 86.9), (92.1, 120.0), (123.4, 136.0)]
 WITHIN_S = 0.5
 
-pytestmark = pytest.mark.usefixtures("default_tracker")
-
 
 def test_each_car_is_found_first_for_its_own_query_and_timed(real_videos: Path, tmp_path: Path) -> None:
     settings = load_settings({"home": tmp_path})
