@@ -58,6 +58,7 @@ def run_worker(
                 process.send_signal(signal.SIGKILL)
         worker.wait(DEADLINE_S)
         psutil.wait_procs(family, timeout=DEADLINE_S)
+        worker.poll()  # a test that waited for the family has reaped it: let Popen know
 
 
 def list_family(worker: psutil.Popen) -> list[psutil.Process]:

@@ -31,6 +31,7 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(
         {
             "home": tmp_path / "home",
+            "sample_fps": 3.0,
             "chunk_s": 4.0,
             "margin_s": 1.0,
             "embedder": LIGHT_EMBEDDER,
@@ -103,7 +104,7 @@ def test_options_in_force_decide_and_not_the_last_batch_with_the_same(
     short_clip: Path, settings: Settings, ledger: Ledger
 ) -> None:
     """First options A, then B, then A again: the rows are B's, so A has work to do."""
-    for sample_fps in (6.0, 3.0, 6.0):
+    for sample_fps in (3.0, 2.0, 3.0):
         chosen = settings.model_copy(update={"sample_fps": sample_fps})
         submit(chosen, ledger, short_clip)
         assert drain(chosen, ledger)[-1] == "video"

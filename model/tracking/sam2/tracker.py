@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -36,6 +37,10 @@ from tubelet.model.tracking.sam2.weights import find_folder, load_network, name_
 from tubelet.records import Observation
 
 _SAME_TIME_S = 1e-6
+_STILL_SHARE = 0.001
+"""A camera that moves the picture by less than this share of its longer side stands still."""
+_STILL_S = 2.0
+_GONE_S = 0.3
 
 
 class Sam2Tracker:
@@ -77,7 +82,7 @@ class Sam2Tracker:
         """
         run = _Run(self._network, self.settings, self._detector)
         for tracked in self._motion.track(_check_sizes(frames), context):
-            objects = run.step(tracked.frame, tracked.objects)
+            objects = run.step(tracked)
             yield TrackedFrame(tracked.frame, objects, tracked.camera, warnings=run.take_warnings())
 
 
@@ -111,9 +116,10 @@ def make_tracker(
 
 @dataclass(slots=True)
 class _Life:
-    """Since when an object has been out of sight, or None."""
+    """Since when an object has been out of sight, or None, and when motion last gave it its mask."""
 
     absent_since_s: float | None = None
+    moved_at_s: float | None = None
 
 
 class _Run:
@@ -134,10 +140,13 @@ class _Run:
         self._stretch = -1
         self._is_first = True
         self._has_warned = False
+        self._camera_moved_at_s = -math.inf
         self._warnings: list[str] = []
 
-    def step(self, frame: Frame, moving: Sequence[TrackedObject]) -> tuple[TrackedObject, ...]:
-        """Follow all objects into this frame, drop the lost, add the new."""
+    def step(self, tracked: TrackedFrame) -> tuple[TrackedObject, ...]:
+        """Follow all objects into this frame, which motion has seen, drop the lost, add the new."""
+        frame, moving = tracked.frame, tracked.objects
+        self._note_camera(tracked)
         followed = self._session.advance(frame.image)
         followed = self._retire(followed, frame.time_s)
         is_key = self._begins_stretch(frame.time_s)
@@ -146,8 +155,7 @@ class _Run:
         if self._settings.reprompt_from_motion:
             followed = self._set_right(candidates, followed, self._settings.max_drifted_iou)
         if self._settings.motion_masks:
-            moved = take_motion(self._session, self._motion_watch.list_moved(moving))
-            followed = self._set_right(moved, followed, 1.0)
+            followed = self._take_motion_masks(followed, moving, frame.time_s)
         candidates += from_motion(self._session, unsure, is_sure=False)
         covered_hw = followed.binary_Bhw.any(0)
         if is_key:
@@ -162,7 +170,7 @@ class _Run:
         lost = set()
         for number, seen in zip(followed.numbers, in_sight, strict=True):
             life = self._lives[number]
-            if seen:
+            if seen and not self._has_left(number, time_s):
                 life.absent_since_s = None
             elif life.absent_since_s is None:
                 life.absent_since_s = time_s
@@ -181,6 +189,35 @@ class _Run:
         """Prompt objects anew where motion sees them elsewhere; returns the masks as they are now."""
         prompts = choose_corrections(candidates, followed, max_drifted_iou)
         return followed.replace(self._session.add(prompts)) if prompts else followed
+
+    def _take_motion_masks(
+        self, followed: FrameMasks, moving: Sequence[TrackedObject], time_s: float
+    ) -> FrameMasks:
+        """Give what motion sees moving its masks, and hide what motion once saw and now does not."""
+        moved = take_motion(self._session, self._motion_watch.list_moved(moving))
+        prompts = choose_corrections(moved, followed, 1.0)
+        for number in prompts:
+            self._lives[number].moved_at_s = time_s
+        if prompts:
+            followed = followed.replace(self._session.add(prompts))
+        return followed.select(
+            [place for place, number in enumerate(followed.numbers) if not self._has_left(number, time_s)]
+        )
+
+    def _note_camera(self, tracked: TrackedFrame) -> None:
+        """Remember when the camera last moved."""
+        a, b, c, d, e, f = tracked.camera.matrix
+        size = max(tracked.frame.source_width, tracked.frame.source_height)
+        turned = max(abs(a - 1), abs(b), abs(d), abs(e - 1)) * size / 2
+        if max(abs(c), abs(f), turned) > _STILL_SHARE * size:
+            self._camera_moved_at_s = tracked.frame.time_s
+
+    def _has_left(self, number: int, time_s: float) -> bool:
+        """Whether motion, before a camera that stands still, no longer sees what it saw before."""
+        seen_at_s = self._lives[number].moved_at_s
+        if seen_at_s is None or time_s - seen_at_s <= _GONE_S:
+            return False
+        return time_s - self._camera_moved_at_s > _STILL_S
 
     def _search(self, frame: Frame, covered_hw: Tensor) -> list[Candidate]:
         """What a detector and SAM 2 itself find in a key frame; the first one of a run is searched wholly."""

@@ -113,6 +113,19 @@ def test_by_flow_what_moves_takes_its_mask_from_motion(motion_masks: bool) -> No
     assert (share_seen > 0.8) is motion_masks
 
 
+def test_what_motion_no_longer_sees_has_left() -> None:
+    """The network believes that everything stays where it was last seen; the camera stands still."""
+
+    def pass_by(time_s: float) -> tuple[float, float]:
+        return (40 + 80 * time_s, 100) if time_s < 2.5 else (-400.0, 100.0)
+
+    film = film_plainly([Thing(RED, (40, 40), pass_by)], 5.0)
+    settings = TrackerSettings(follow_by="flow", min_score=0.0, discovery=None, motion_masks=True)
+    result = track(film, settings, network=TransformersNetwork(make_model()))
+    last_s = max(tracked.frame.time_s for tracked in result if tracked.objects)
+    assert last_s == pytest.approx(2.5, abs=0.5)
+
+
 def test_a_newcomer_is_noticed_between_key_frames() -> None:
     late = Thing(RED, (40, 24), straight((-20, 60), (80, 0), since_s=2.0))
     film = film_plainly([late, Thing(GREEN, (30, 30), lambda _: (200, 140))], 5.0)
