@@ -85,12 +85,13 @@ class Coordinator:
     def run(self, *, is_over: Callable[[], bool], stop: threading.Event | None = None) -> None:
         """Work until `is_over` says so and nothing is under way here, or `stop` is set.
 
+        `is_over` is asked at every turn, so that whoever waits can show how far the work is.
         Raises StoreError when the ledger or the executor does not answer, unless it is to go on then.
         """
         while stop is None or not stop.is_set():
             try:
                 self._work()
-                if not self._sent and not self._returned and is_over():
+                if is_over() and not self._sent and not self._returned:
                     self._look_at_watched(len(self._watched))
                     return
             except StoreError as error:

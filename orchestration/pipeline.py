@@ -6,6 +6,7 @@ One bad source never stops the others, and a run that failed anywhere says so in
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from queue import Empty, SimpleQueue
@@ -28,6 +29,9 @@ RUN_NAME = "tubelet index"
 """The name of batches that are worked on at once by the process that made them."""
 
 FIRST_OF_ALL = 100
+
+PROGRESS_S = 0.5
+"""How often progress is measured: that reads all units of the batch."""
 
 ENDED: tuple[ItemState, ...] = ("done", "failed", "cancelled")
 
@@ -117,13 +121,15 @@ class _Run:
         self._index = open_index(settings, create=True)
         self._heard: SimpleQueue[NewItem] = SimpleQueue()
         self._reports: dict[str, VideoReport] = {}
+        self._measured_s = 0.0
 
     def work(self, coordinator: Coordinator) -> IndexReport:
         lister = threading.Thread(target=self._list, name=f"listing {self._batch.batch_id}", daemon=True)
         lister.start()
         coordinator.run(is_over=self._is_over)
         lister.join()
-        self._tell()
+        self._tell_found()
+        self._tell_progress()
         self._report_rest()
         failure = self._get_batch().listing_error
         if failure:
@@ -165,7 +171,9 @@ class _Run:
             self._ledger.set_control(batch_id, "cancelled")
 
     def _is_over(self) -> bool:
-        self._tell()
+        self._tell_found()
+        if time.monotonic() - self._measured_s >= PROGRESS_S:
+            self._tell_progress()
         return is_ended(self._get_batch(), self._ledger)
 
     def _get_batch(self) -> Batch:
@@ -173,8 +181,8 @@ class _Run:
         assert batch is not None, "a batch under way is not deleted"
         return batch
 
-    def _tell(self) -> None:
-        """Pass on what the listing found, and how far the chunks are."""
+    def _tell_found(self) -> None:
+        """Pass on what the listing found."""
         while True:
             try:
                 item = self._heard.get_nowait()
@@ -183,6 +191,10 @@ class _Run:
             self._observer.on_source_found(item.uri)
             if item.state != "waiting":
                 self._report(VideoReport(item.uri, item.state, reason=item.reason))
+
+    def _tell_progress(self) -> None:
+        """Pass on how far the chunks are."""
+        self._measured_s = time.monotonic()
         stages = self._ledger.measure_stages(self._batch.batch_id)
         self._observer.on_progress(stages["chunk"].span_done_s if "chunk" in stages else 0.0)
 
