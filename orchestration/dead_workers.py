@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from tubelet.orchestration.failures import choose_wait_s
+from tubelet.orchestration.failures import choose_retry_s
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Event, UnitFailure
 from tubelet.settings import Settings
@@ -19,16 +19,17 @@ def bury_worker(unit_id: str, owner: str, died: str, *, ledger: Ledger, place: S
     entry = ledger.get_unit(unit_id)
     if entry is None or entry.state != "running" or entry.owner != owner:
         return False
-    final = entry.attempts >= place.max_attempts
-    wait_s = choose_wait_s(entry.attempts, place.retry_base_s, random.Random())
+    wait_s = choose_retry_s(entry.attempts, place.max_attempts, place.retry_base_s, random.Random())
     failure = UnitFailure(
         "transient",
         f"The worker that ran {unit_id} died: {died}. Attempts: {entry.attempts}. "
         "Do: look for the kernel's out-of-memory killer (dmesg), or use fewer workers.",
-        retry_after_s=None if final else wait_s,
+        retry_after_s=wait_s,
     )
     if not ledger.give_back(unit_id, owner, failure):
         return False
-    event = Event(time.time(), "error" if final else "warning", failure.error, "", entry.job_id, unit_id)
+    event = Event(
+        time.time(), "error" if wait_s is None else "warning", failure.error, "", entry.job_id, unit_id
+    )
     ledger.add_events([event])
     return True

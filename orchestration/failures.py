@@ -1,4 +1,4 @@
-"""What an error means for the unit that raised it: never again, later, in smaller portions, or our fault.
+"""What an error means for the unit that raised it: never again, later, too little memory, or our fault.
 
 Waiting times grow with the attempts and are spread at random, so that many workers whose store went away do
 not all come back at once ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015: full jitter).
@@ -45,10 +45,13 @@ def describe_failure(
 ) -> UnitFailure:
     """The failure of one attempt, with the time to wait where another one may help."""
     kind = classify_error(error)
-    final = kind == "bad input" or attempt >= max_attempts
-    return UnitFailure(
-        kind, explain_error(error), seconds, None if final else choose_wait_s(attempt, base_s, draw)
-    )
+    wait_s = None if kind == "bad input" else choose_retry_s(attempt, max_attempts, base_s, draw)
+    return UnitFailure(kind, explain_error(error), seconds, wait_s)
+
+
+def choose_retry_s(attempt: int, max_attempts: int, base_s: float, draw: random.Random) -> float | None:
+    """Seconds until the next attempt; None when there is none."""
+    return None if attempt >= max_attempts else choose_wait_s(attempt, base_s, draw)
 
 
 def choose_wait_s(attempt: int, base_s: float, draw: random.Random) -> float:

@@ -13,12 +13,12 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from tubelet.errors import InputError, StoreError
-from tubelet.orchestration.batches import submit_batch
+from tubelet.orchestration.batches import MAX_PRIORITY, submit_batch
 from tubelet.orchestration.coordinator import Coordinator
 from tubelet.orchestration.executors import open_executor
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
-from tubelet.orchestration.ledger.records import Batch, ItemState, Job, NewItem
+from tubelet.orchestration.ledger.records import Batch, Item, ItemState, Job, NewItem
 from tubelet.orchestration.listing import list_batch
 from tubelet.orchestration.masks_store import list_videos_with_masks, remove_masks
 from tubelet.orchestration.resources import make_s3_options, open_index
@@ -27,8 +27,6 @@ from tubelet.settings import Settings
 
 RUN_NAME = "tubelet index"
 """The name of batches that are worked on at once by the process that made them."""
-
-FIRST_OF_ALL = 100
 
 PROGRESS_S = 0.5
 """How often progress is measured: that reads all units of the batch."""
@@ -84,7 +82,7 @@ def index_sources(
     ):
         broken_off = _find_broken_off(addresses, ledger)
         batch = submit_batch(
-            addresses, settings=settings, ledger=ledger, name=RUN_NAME, priority=FIRST_OF_ALL
+            addresses, settings=settings, ledger=ledger, name=RUN_NAME, priority=MAX_PRIORITY
         )
         run = _Run(batch, broken_off, settings, ledger, observer or SilentObserver())
         return run.work(Coordinator(ledger, executor, settings, batch_id=batch.batch_id, watcher=run))
@@ -103,8 +101,7 @@ def _find_broken_off(addresses: Sequence[str], ledger: Ledger) -> list[str]:
 
 def is_ended(batch: Batch, ledger: Ledger) -> bool:
     """Whether nothing of a batch is left to be done."""
-    is_listed = batch.listed or batch.listing_error
-    return bool(is_listed) and ledger.count_items(batch.batch_id).waiting == 0
+    return batch.has_listing_ended and ledger.count_items(batch.batch_id).waiting == 0
 
 
 class _Run:
@@ -145,19 +142,7 @@ class _Run:
 
     def on_job_ended(self, job: Job) -> None:
         """Report on its video."""
-        state = "indexed" if job.state == "done" else "failed"
-        self._report(
-            VideoReport(
-                job.uri,
-                "indexed" if state == "indexed" else "failed",
-                job.video_id,
-                job.duration_s,
-                job.num_objects,
-                job.num_moments,
-                job.warnings,
-                job.error or ("" if state == "indexed" else "cancelled"),
-            )
-        )
+        self._report(_make_report(job, job.error))
 
     def _list(self) -> None:
         list_batch(
@@ -205,18 +190,7 @@ class _Run:
             after = page[-1].uri
             for item in page:
                 if item.uri not in self._reports:
-                    self._report(
-                        VideoReport(
-                            item.uri,
-                            "indexed" if item.state == "done" else "failed",
-                            item.video_id,
-                            item.duration_s,
-                            item.num_objects,
-                            item.num_moments,
-                            item.warnings,
-                            item.reason or ("" if item.state == "done" else item.state),
-                        )
-                    )
+                    self._report(_make_report(item, item.reason))
 
     def _report(self, report: VideoReport) -> None:
         self._reports[report.uri] = report
@@ -227,3 +201,18 @@ class _Run:
         kept = list_videos_with_masks(self._settings)
         for video_id in set(kept) - self._index.find_complete(kept):
             remove_masks(self._settings, video_id)
+
+
+def _make_report(ended: Job | Item, reason: str) -> VideoReport:
+    """What became of a video that was worked on."""
+    is_done = ended.state == "done"
+    return VideoReport(
+        ended.uri,
+        "indexed" if is_done else "failed",
+        ended.video_id,
+        ended.duration_s,
+        ended.num_objects,
+        ended.num_moments,
+        ended.warnings,
+        reason or ("" if is_done else ended.state),
+    )

@@ -11,6 +11,8 @@ from tubelet.orchestration.ledger.records import Batch, ItemCounts, StageProgres
 
 BatchState = Literal["listing", "running", "paused", "cancelled", "done", "failed"]
 
+ENDED: tuple[BatchState, ...] = ("done", "failed", "cancelled")
+
 STAGES: Mapping[UnitKind, str] = {"plan": "open", "chunk": "track", "video": "describe and commit"}
 
 
@@ -61,12 +63,11 @@ def name_state(batch: Batch, counts: ItemCounts) -> BatchState:
     """One word for a batch. It is `done` only when every source is, or was skipped; else it `failed`."""
     if batch.control == "cancelled":
         return "cancelled"
-    is_listed = batch.listed or batch.listing_error
-    if is_listed and counts.waiting == 0:
+    if batch.has_listing_ended and counts.waiting == 0:
         return "failed" if counts.failed or batch.listing_error else "done"
     if batch.control == "paused":
         return "paused"
-    return "running" if is_listed else "listing"
+    return "running" if batch.has_listing_ended else "listing"
 
 
 def measure_stage(kind: UnitKind, progress: StageProgress) -> Stage:

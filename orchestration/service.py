@@ -16,7 +16,7 @@ from tubelet.orchestration.executors import open_executor
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Batch, Job
 from tubelet.orchestration.listing import list_batch
-from tubelet.orchestration.progress import name_state
+from tubelet.orchestration.progress import ENDED, name_state
 from tubelet.orchestration.resources import make_s3_options, open_index
 from tubelet.settings import Settings
 
@@ -77,9 +77,7 @@ class WorkService:
         """List batches as they come, the most urgent first."""
         while not (self._stop.is_set() or self._lister_stop.is_set()):
             try:
-                waiting = [
-                    batch for batch in self._iterate_open() if not (batch.listed or batch.listing_error)
-                ]
+                waiting = [batch for batch in self._iterate_open() if not batch.has_listing_ended]
                 for batch in sorted(waiting, key=lambda batch: (-batch.priority, batch.batch_id)):
                     list_batch(
                         batch, ledger=self._ledger, index=self._index, s3=make_s3_options(self._settings)
@@ -102,7 +100,7 @@ class WorkService:
                     continue
                 counts = self._ledger.count_items(batch.batch_id)
                 state = name_state(batch, counts)
-                if state in ("done", "failed", "cancelled"):
+                if state in ENDED:
                     self._ended.add(batch.batch_id)
                     self._has_news |= counts.done > 0
                 elif state != "paused":

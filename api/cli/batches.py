@@ -33,7 +33,7 @@ from tubelet.orchestration.batches import submit_batch
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Batch, Control, ItemState
-from tubelet.orchestration.progress import STAGES, BatchProgress, measure_batch
+from tubelet.orchestration.progress import ENDED, STAGES, BatchProgress, measure_batch
 from tubelet.settings import Settings, load_settings
 
 BatchId = Annotated[
@@ -181,7 +181,7 @@ def logs_command(
         batch = _find(batch_id, ledger)
         after = 0
         while True:
-            has_ended = measure_batch(batch, ledger).state in ("done", "failed", "cancelled")
+            has_ended = measure_batch(batch, ledger).state in ENDED
             while events := ledger.list_events(batch.batch_id, after=after):
                 after = events[-1].number
                 for event in events:
@@ -321,7 +321,7 @@ def _print_batch(progress: BatchProgress) -> None:
 
 def _watch(progress: BatchProgress, ledger: Ledger) -> BatchProgress:
     with Live(_tabulate([progress]), console=console, transient=True) as live:
-        while progress.state in ("listing", "running", "paused"):
+        while progress.state not in ENDED:
             time.sleep(WATCH_S)
             progress = measure_batch(_find(progress.batch.batch_id, ledger), ledger)
             grid = Table.grid()

@@ -18,7 +18,8 @@ JobState = Literal["running", "done", "failed", "cancelled"]
 Control = Literal["running", "paused", "cancelled"]
 ErrorClass = Literal["bad input", "transient", "out of memory", "bug"]
 """Why a unit failed: the input is at fault and is never tried again; the surroundings are, and it is tried
-again after a while; memory ran out, and it is tried again in smaller portions; or we are.
+again after a while; memory ran out (`shrink` counts how often, for stages that can work in smaller portions;
+none does yet); or we are.
 """
 
 
@@ -41,6 +42,11 @@ class Batch:
     control: Control = "running"
     listed: bool = False
     listing_error: str = ""
+
+    @property
+    def has_listing_ended(self) -> bool:
+        """Whether no more sources will be found, be it because something stopped that."""
+        return self.listed or bool(self.listing_error)
 
 
 @dataclass(frozen=True, slots=True)
