@@ -1,4 +1,4 @@
-"""Keeping an index together with what lies beside it in the home: masks, and what the ledger remembers."""
+"""Keeping an index together with what lies beside it: masks, chunk results, and what the ledger remembers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from tubelet.index.masks import find_masks
 from tubelet.index.store import IndexStore
 from tubelet.index.verification import Verification, verify_index
 from tubelet.orchestration.ledger.opening import open_ledger
+from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.masks_store import read_masks, remove_masks
+from tubelet.orchestration.options import thaw_options
 from tubelet.orchestration.unit import name_job, read_digest
+from tubelet.orchestration.work_store import WorkStore
 from tubelet.settings import Settings
 
 PAGE = 500
@@ -43,6 +46,25 @@ def verify(store: IndexStore, settings: Settings) -> Verification:
     return verify_index(
         found, ledger_counts=counts, check_masks=lambda video_id: find_fault(settings, video_id)
     )
+
+
+def remove_committed_results(store: IndexStore, settings: Settings, ledger: Ledger) -> list[str]:
+    """Remove chunk results of videos that the index holds, left by a process that died right after a commit.
+
+    Results of work that is under way stay, and those whose options keep them. Gives the videos' ids.
+    """
+    work, generations = WorkStore(settings), store.snapshot().generations
+    owners = {
+        name_job(video_id, digest): (video_id, digest)
+        for video_id, digest in work.list_videos()
+        if read_digest(generations.get(video_id, "")) == digest
+    }
+    removed = []
+    for job_id, job in ledger.get_jobs(owners).items():
+        if job.state != "running" and not thaw_options(job.options, settings).keep_chunks:
+            work.remove_video(*owners[job_id])
+            removed.append(job.video_id)
+    return removed
 
 
 def find_fault(settings: Settings, video_id: str) -> str:

@@ -16,6 +16,7 @@ from tubelet.errors import InputError, StoreError
 from tubelet.orchestration.batches import MAX_PRIORITY, submit_batch
 from tubelet.orchestration.coordinator import Coordinator
 from tubelet.orchestration.executors import open_executor
+from tubelet.orchestration.keeping import remove_committed_results
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Batch, Item, ItemState, Job, NewItem
@@ -134,6 +135,7 @@ class _Run:
         if any(report.state == "indexed" for report in self._reports.values()):
             self._index.optimize()
             self._drop_masks_of_gone_videos()
+        remove_committed_results(self._index, self._settings, self._ledger)
         return IndexReport(tuple(self._reports.values()))
 
     def on_job_planned(self, job: Job) -> None:

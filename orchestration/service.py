@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from tubelet.errors import StoreError
 from tubelet.orchestration.coordinator import Coordinator
 from tubelet.orchestration.executors import open_executor
+from tubelet.orchestration.keeping import remove_committed_results
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Batch, Job
 from tubelet.orchestration.listing import list_batch
@@ -68,10 +69,11 @@ class WorkService:
             log.warning("%s: %s. %s", job.uri, job.state, job.error)
 
     def _put_index_in_order(self) -> None:
-        """Compact the index and build its indexes once a batch has brought something in."""
+        """Compact the index, build its indexes and tidy up once a batch has brought something in."""
         if self._has_news:
             self._has_news = False
             self._index.optimize()
+            remove_committed_results(self._index, self._settings, self._ledger)
 
     def _list(self) -> None:
         """List batches as they come, the most urgent first."""

@@ -23,6 +23,8 @@ from tubelet.workers.object_store import FolderStore, open_object_store
 from tubelet.workers.s3_errors import explain_disk_errors
 from tubelet.workers.scratch import Scratch
 
+_ROOT = "chunks/"
+
 
 class WorkStore:
     """Chunk results by key, and the folders of this machine that work needs."""
@@ -73,6 +75,10 @@ class WorkStore:
         """Keys of the results of a video with these options, in the order of the chunks."""
         return list(self._store.list(_video_prefix(video_id, options_digest)))
 
+    def list_videos(self) -> list[tuple[str, str]]:
+        """Video id and options digest of all results that there are."""
+        return list(dict.fromkeys(_read_owner(key) for key in self._store.list(_ROOT)))
+
     def chunk_path(self, video: Video, chunk: Chunk, options_digest: str) -> Path:
         """Where the result of a chunk lies in a folder, once it is done."""
         assert isinstance(self._store, FolderStore), "only folders have paths; borrow the chunk"
@@ -117,4 +123,9 @@ def open_copies(settings: Settings) -> SourceCopies:
 
 
 def _video_prefix(video_id: str, options_digest: str | None) -> str:
-    return f"chunks/{video_id}/{options_digest}/" if options_digest else f"chunks/{video_id}/"
+    return f"{_ROOT}{video_id}/{options_digest}/" if options_digest else f"{_ROOT}{video_id}/"
+
+
+def _read_owner(key: str) -> tuple[str, str]:
+    video_id, digest, _ = key.removeprefix(_ROOT).split("/", 2)
+    return video_id, digest

@@ -78,6 +78,24 @@ def test_index_then_search_then_skip(short_clip: Path, settings: Settings) -> No
     )
 
 
+@pytest.mark.parametrize("keep_chunks", [False, True])
+def test_results_that_outlived_their_commit_are_removed(
+    short_clip: Path, settings: Settings, keep_chunks: bool
+) -> None:
+    """A process may die between the commit of a video and the removal of its chunk results."""
+    settings = settings.model_copy(update={"keep_chunks": keep_chunks})
+    tubelet.index(str(short_clip), settings=settings)
+    (video_id,) = (row["video_id"] for row in read_rows(settings.home)["videos"])
+    work, digest = WorkStore(settings), settings.options_digest
+    left = [work.chunk_key(owner, digest, "left") for owner in (video_id, "vanother")]
+    for key in left:
+        work.keep_chunk(key, lambda path: path.write_text("left"))
+    before = set(work.list_chunks(video_id, digest))
+    assert [video.state for video in tubelet.index(str(short_clip), settings=settings).videos] == ["skipped"]
+    assert set(work.list_chunks(video_id, digest)) == (before if keep_chunks else set())
+    assert work.has_chunk(left[1])
+
+
 def test_rows_do_not_depend_on_the_number_of_workers(
     short_clip: Path, settings: Settings, tmp_path: Path
 ) -> None:
