@@ -67,10 +67,6 @@ class MotionWatch:
                 chosen[not mover.has_moved].append(item.observation)
         return chosen
 
-    def list_moved(self, moving: Sequence[TrackedObject]) -> list[Observation]:
-        """Those that have moved, in this frame or before."""
-        return [item.observation for item in moving if self._movers[item.number].has_moved]
-
 
 def take_motion(session: Sam2Session, seen: Sequence[Observation]) -> list[Candidate]:
     """What a motion tracker saw, as it saw it: no network is asked."""

@@ -31,9 +31,9 @@ class TrackerSettings:
     `motion` does before fixed cameras. Of the frames on which an object was prompted the latest
     `max_prompted_frames` stay in its memory; each makes following it dearer.
 
-    `follow_by` is as in `Sam2Session`. With `motion_masks`, an object on which one mask of a thing in motion
-    lies takes that mask in every frame, and before a camera that stands still it is out of sight when motion,
-    which saw it before, does not see it; by flow that costs next to nothing.
+    `follow_by` is as in `Sam2Session`. With `motion_masks`, all that `motion` sees is followed, at rest too,
+    under the masks that `motion` gives it, and before a camera that stands still an object is out of sight
+    when motion, which saw it before, does not see it; by flow that costs next to nothing.
     """
 
     key_every_s: float = 2.0

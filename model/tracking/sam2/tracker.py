@@ -156,7 +156,7 @@ class _Run:
             followed = self._set_right(candidates, followed, self._settings.max_drifted_iou)
         if self._settings.motion_masks:
             followed = self._take_motion_masks(followed, moving, frame.time_s)
-        candidates += from_motion(self._session, unsure, is_sure=False)
+        candidates += from_motion(self._session, unsure, is_sure=self._settings.motion_masks)
         covered_hw = followed.binary_Bhw.any(0)
         if is_key:
             candidates += self._search(frame, covered_hw)
@@ -193,9 +193,9 @@ class _Run:
     def _take_motion_masks(
         self, followed: FrameMasks, moving: Sequence[TrackedObject], time_s: float
     ) -> FrameMasks:
-        """Give what motion sees moving its masks, and hide what motion once saw and now does not."""
-        moved = take_motion(self._session, self._motion_watch.list_moved(moving))
-        prompts = choose_corrections(moved, followed, 1.0)
+        """Give what motion sees its masks, and hide what motion once saw and now does not."""
+        seen = take_motion(self._session, [item.observation for item in moving])
+        prompts = choose_corrections(seen, followed, 1.0)
         for number in prompts:
             self._lives[number].moved_at_s = time_s
         if prompts:

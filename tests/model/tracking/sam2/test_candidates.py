@@ -113,15 +113,6 @@ def test_a_mover_is_asked_about_when_it_appears_when_it_has_moved_and_in_key_fra
     ]
 
 
-def test_what_has_moved_once_counts_as_moving() -> None:
-    watch = MotionWatch(min_travel=0.5)
-    listed = []
-    for x in (0, 25, 25):
-        watch.choose([moving(1, x), moving(2, 100)], is_key=False)
-        listed.append([seen.box.x0 for seen in watch.list_moved([moving(1, x), moving(2, 100)])])
-    assert [len(seen) for seen in listed] == [0, 1, 1]
-
-
 def test_motions_masks_are_taken_without_asking_the_network(session: Sam2Session) -> None:
     (taken,) = take_motion(session, [moving(1, 102).observation])
     assert isinstance(taken.prompt, MaskPrompt)

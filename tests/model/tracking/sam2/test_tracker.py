@@ -113,6 +113,23 @@ def test_by_flow_what_moves_takes_its_mask_from_motion(motion_masks: bool) -> No
     assert (share_seen > 0.8) is motion_masks
 
 
+@pytest.mark.parametrize("motion_masks", [True, False])
+def test_what_rests_through_a_whole_run_is_followed_where_motion_knows_it(motion_masks: bool) -> None:
+    """A visitor stands still for all of the run; pictures of other minutes show the place without him."""
+
+    def visit(time_s: float) -> tuple[float, float] | None:
+        return (150, 90) if 3.0 <= time_s < 6.0 else None
+
+    film = film_plainly([Thing(RED, (40, 40), visit)], 12.0)
+    stay = [index for index, frame in enumerate(film.frames) if 3.0 <= frame.time_s < 6.0]
+    settings = TrackerSettings(follow_by="flow", discovery=None, motion_masks=motion_masks)
+    tracker = Sam2Tracker(TransformersNetwork(make_model()), settings=settings)
+    result = list(tracker.track([film.frames[index] for index in stay], film.frames[::4]))
+    numbers = numbers_on(result, [film.truth[index] for index in stay], 0)
+    assert len(numbers) == len(stay)
+    assert set(numbers) == ({0} if motion_masks else {None})
+
+
 def test_what_motion_no_longer_sees_has_left() -> None:
     """The network believes that everything stays where it was last seen; the camera stands still."""
 
