@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from tubelet.errors import StoreError
-from tubelet.index.masks import find_masks
 from tubelet.index.store import IndexStore
 from tubelet.index.verification import Verification, verify_index
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
-from tubelet.orchestration.masks_store import read_masks, remove_masks
+from tubelet.orchestration.masks_store import locate_masks, read_masks, remove_masks
 from tubelet.orchestration.options import thaw_options
 from tubelet.orchestration.unit import name_job, read_digest
 from tubelet.orchestration.work_store import WorkStore
@@ -75,5 +74,5 @@ def find_fault(settings: Settings, video_id: str) -> str:
         for _ in read_masks(settings, video_id):
             pass
     except (StoreError, OSError, ValueError) as error:
-        return f"{find_masks(settings.home, video_id)}: {error}"
+        return f"{locate_masks(settings, video_id)}: {error}"
     return ""

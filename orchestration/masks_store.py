@@ -1,6 +1,6 @@
-"""Masks of videos where every machine with the index can read them: in HOME, or on S3 beside the index.
+"""Masks of videos where every machine with the index can read them: beside the index.
 
-An index in a folder has its masks in `HOME/masks`; one on S3 has them at `INDEX/masks/`. The functions are
+The index of a home has its masks in `HOME/masks`; one elsewhere, in a folder or on S3, at `INDEX/masks/`. The functions are
 those of tubelet.index.masks, with settings for the home. On S3 a file is kept whole or not at all, and what
 is read stays among this machine's copies for the next reader, as long as it is the same object.
 """
@@ -21,6 +21,7 @@ from tubelet.errors import (
     TransientStoreError,
 )
 from tubelet.index import masks as files
+from tubelet.index.location import find_local_folder
 from tubelet.orchestration.resources import make_s3_options
 from tubelet.orchestration.work_store import open_copies
 from tubelet.records import Observation, Rle
@@ -42,7 +43,7 @@ def write_masks(
     """
     store = _open_store(settings)
     if store is None:
-        files.write_masks(settings.home, video_id, parts)
+        files.write_masks(_find_folder(settings), video_id, parts)
         return
     with explain_disk_errors(store.scratch.folder), store.scratch.make_folder() as folder:
         files.write_masks(folder, video_id, parts)
@@ -57,7 +58,7 @@ def read_masks(
     A video without masks gives nothing. Raises StoreError.
     """
     if _open_store(settings) is None:
-        yield from files.read_masks(settings.home, video_id, object_ids)
+        yield from files.read_masks(_find_folder(settings), video_id, object_ids)
         return
     with ExitStack() as stack:
         try:
@@ -75,7 +76,7 @@ def keep_masks(settings: Settings, video_id: str, path: Path) -> None:
     """Take a finished file of masks in; it is gone afterwards. Raises StoreError."""
     store = _open_store(settings)
     if store is None:
-        target = files.find_masks(settings.home, video_id)
+        target = files.find_masks(_find_folder(settings), video_id)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
         return
@@ -90,7 +91,7 @@ def borrow_masks(settings: Settings, video_id: str) -> Iterator[Path]:
     """
     store = _open_store(settings)
     if store is None:
-        path = files.find_masks(settings.home, video_id)
+        path = files.find_masks(_find_folder(settings), video_id)
         if not path.exists():
             raise ObjectMissingError(f"{path} does not exist", do="index the video again for masks")
         yield path
@@ -122,7 +123,7 @@ def remove_masks(settings: Settings, video_id: str) -> None:
     """Delete the masks of a video, if it has any."""
     store = _open_store(settings)
     if store is None:
-        files.remove_masks(settings.home, video_id)
+        files.remove_masks(_find_folder(settings), video_id)
     else:
         store.delete(_name(video_id))
 
@@ -131,7 +132,7 @@ def list_videos_with_masks(settings: Settings) -> list[str]:
     """Ids of the videos that have a file of masks."""
     store = _open_store(settings)
     if store is None:
-        return files.list_videos_with_masks(settings.home)
+        return files.list_videos_with_masks(_find_folder(settings))
     return [Path(key).stem for key in store.list("masks/") if key.endswith(".arrow")]
 
 
@@ -139,9 +140,22 @@ def remove_unfinished_masks(settings: Settings) -> None:
     """Delete what killed processes left half written on this machine."""
     store = _open_store(settings)
     if store is None:
-        files.remove_unfinished_masks(settings.home)
+        files.remove_unfinished_masks(_find_folder(settings))
     else:
         store.scratch.clear()
+
+
+def locate_masks(settings: Settings, video_id: str) -> str:
+    """Where the masks of a video lie, for messages."""
+    store = _open_store(settings)
+    return (
+        f"{store.uri}/{_name(video_id)}" if store else str(files.find_masks(_find_folder(settings), video_id))
+    )
+
+
+def _find_folder(settings: Settings) -> Path:
+    """The folder that `masks/` lies in, of an index that is not on S3."""
+    return (find_local_folder(settings.index_uri) if settings.index_uri else None) or settings.home
 
 
 def _open_store(settings: Settings) -> S3Store | None:

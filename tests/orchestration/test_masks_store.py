@@ -62,8 +62,15 @@ def test_masks_are_written_read_replaced_and_removed(settings: Settings) -> None
     assert masks_store.list_videos_with_masks(settings) == ["v2"]
 
 
-def test_another_machine_reads_them(request: pytest.FixtureRequest, tmp_path: Path, s3_options: Any) -> None:
-    here, there = (on_s3(request, tmp_path / name, s3_options.endpoint_url) for name in ("here", "there"))
+@pytest.mark.parametrize("where", ["folder", "s3"])
+def test_another_machine_reads_them(where: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    homes = tmp_path / "here", tmp_path / "there"
+    if where == "s3":
+        endpoint = request.getfixturevalue("s3_options").endpoint_url
+        here, there = (on_s3(request, home, endpoint) for home in homes)
+    else:
+        shared = f"file://{tmp_path}/shared index"
+        here, there = (Settings.model_validate({"home": home, "index_uri": shared}) for home in homes)
     masks_store.write_masks(here, "v1", [("a", [see(0.0, 2)])])
     [(_, _, mask)] = masks_store.read_masks(there, "v1")
     assert mask == see(0.0, 2).mask
