@@ -1,8 +1,8 @@
 """Masks of videos where every machine with the index can read them: beside the index.
 
-The index of a home has its masks in `HOME/masks`; one elsewhere, in a folder or on S3, at `INDEX/masks/`. The functions are
-those of tubelet.index.masks, with settings for the home. On S3 a file is kept whole or not at all, and what
-is read stays among this machine's copies for the next reader, as long as it is the same object.
+The index of a home has its masks in `HOME/masks`; one elsewhere, in a folder or on S3, at `INDEX/masks/`. The
+functions are those of tubelet.index.masks, with settings for the home. On S3 a file is kept whole or not at
+all, and what is read stays among this machine's copies for the next reader, as long as it is the same object.
 """
 
 from __future__ import annotations
