@@ -1,4 +1,4 @@
-"""What every test shares: a home of its own, no settings from outside, and where real clips lie."""
+"""What every test shares: a home of its own, no settings from outside, quick models, and where clips lie."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if variable.startswith(("TUBELET_", "AWS_")):
             monkeypatch.delenv(variable)
     monkeypatch.setenv("TUBELET_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TUBELET_PROFILE", "measured")  # networks are loaded only by tests that are about them
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 

@@ -72,6 +72,13 @@ def test_profile_fills_what_is_not_chosen() -> None:
     assert (settings.tracker_name, settings.captioner_name) == ("other", "attributes")
 
 
+def test_weights_of_the_profile_are_for_the_models_of_the_profile() -> None:
+    assert load_settings(environment={}).tracker_checkpoint == "sam2-small"
+    assert load_settings({"tracker": "motion"}, environment={}).tracker_checkpoint == ""
+    other = {"profile": "standard", "captioner": "attributes"}
+    assert load_settings(other, environment={}).captioner_checkpoint == ""
+
+
 def test_options_digest_follows_what_changes_rows_only() -> None:
     plain = Settings()
     assert plain.model_copy(update={"sample_fps": 3.0}).options_digest != plain.options_digest

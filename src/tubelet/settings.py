@@ -37,13 +37,14 @@ class Profile:
 
 
 PROFILES: Mapping[str, Profile] = {
-    "bundled": Profile("motion", "attributes", "minilm", "CPU, nothing to download, best for fixed cameras"),
-    "small": Profile(
-        "sam2",
+    "bundled": Profile(
+        "sam2", "attributes", "minilm", "CPU, nothing to download; SAM 2 small, which ships", "sam2-small"
+    ),
+    "quick": Profile(
+        "motion",
         "attributes",
         "minilm",
-        "CPU, nothing to download; SAM 2 small, which ships: for moving cameras, and what stands still",
-        "sam2-small",
+        "CPU, nothing to download, fixed cameras: what moves, at less than half the cost",
     ),
     "measured": Profile(
         "motion",
@@ -161,11 +162,19 @@ class Settings(BaseModel):
 
     @property
     def tracker_checkpoint(self) -> str:
-        return self.tracker_weights or PROFILES[self.profile].tracker_weights
+        """The weights that are set; else the profile's, if they are for this tracker."""
+        profile = PROFILES[self.profile]
+        return self.tracker_weights or (
+            profile.tracker_weights if self.tracker_name == profile.tracker else ""
+        )
 
     @property
     def captioner_checkpoint(self) -> str:
-        return self.captioner_weights or PROFILES[self.profile].captioner_weights
+        """The weights that are set; else the profile's, if they are for this captioner."""
+        profile = PROFILES[self.profile]
+        return self.captioner_weights or (
+            profile.captioner_weights if self.captioner_name == profile.captioner else ""
+        )
 
     @property
     def index_location(self) -> str:

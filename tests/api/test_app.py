@@ -61,7 +61,7 @@ class Service:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("served")
     render_scene(folder / "junction.mp4", duration_s=6)
-    settings = Settings(home=folder / "home")
+    settings = Settings(home=folder / "home", profile="measured")
     tubelet.index(str(folder / "junction.mp4"), settings=settings)
     with Service(settings) as running:
         yield running

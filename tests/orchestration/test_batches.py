@@ -35,7 +35,7 @@ def settings(tmp_path: Path) -> Settings:
             "chunk_s": 4.0,
             "margin_s": 1.0,
             "embedder": LIGHT_EMBEDDER,
-            "recogniser": "none",
+            "profile": "measured",
             "retry_base_s": 0.0,
         }
     )

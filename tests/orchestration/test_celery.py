@@ -58,7 +58,7 @@ def settings(server: RedisServer, tmp_path: Path) -> Settings:
             "executor": "celery",
             "chunk_s": 60.0,
             "embedder": LIGHT_EMBEDDER,
-            "recogniser": "none",
+            "profile": "measured",
             "sample_fps": 3.0,
             "retry_base_s": 0.1,
         },

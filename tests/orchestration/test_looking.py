@@ -21,7 +21,7 @@ from tubelet.settings import Settings
 @pytest.fixture(scope="module")
 def indexed(short_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home with the rendered junction in it, looked at by the bundled recogniser."""
-    settings = Settings(home=tmp_path_factory.mktemp("looks"), embedder=LIGHT_EMBEDDER)
+    settings = Settings(home=tmp_path_factory.mktemp("looks"), profile="quick", embedder=LIGHT_EMBEDDER)
     assert not index_sources([str(short_clip)], settings=settings).failed
     return settings
 

@@ -191,11 +191,11 @@ def test_search_before_indexing_says_what_to_do(settings: Settings) -> None:
         tubelet.search("red car", settings=settings)
 
 
-def test_the_profile_small_tracks_with_the_checkpoint_that_ships(
+def test_the_default_profile_tracks_with_the_checkpoint_that_ships(
     short_clip: Path, settings: Settings
 ) -> None:
-    small = settings.model_copy(update={"profile": "small", "chunk_s": 60.0})
-    (report,) = tubelet.index(str(short_clip), settings=small).videos
+    bundled = settings.model_copy(update={"profile": "bundled", "chunk_s": 60.0})
+    (report,) = tubelet.index(str(short_clip), settings=bundled).videos
     assert report.state == "indexed", report.reason
     rows = read_rows(settings.home)
     assert rows["videos"][0]["tracker"].startswith("sam2-small@")

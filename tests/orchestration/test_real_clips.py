@@ -17,7 +17,7 @@ WITHIN_S = 0.5
 
 
 def test_each_car_is_found_first_for_its_own_query_and_timed(real_videos: Path, tmp_path: Path) -> None:
-    settings = load_settings({"home": tmp_path})
+    settings = load_settings({"home": tmp_path, "profile": "bundled"})
     report = tubelet.index(str(real_videos / "car-detection.mp4"), settings=settings)
     assert report.videos[0].num_objects == len(CARS)
     first, second, *_ = tubelet.search("red car", settings=settings).hits
@@ -36,7 +36,7 @@ def test_each_car_is_found_first_for_its_own_query_and_timed(real_videos: Path, 
 
 def test_each_visit_is_one_tubelet_across_chunks(real_videos: Path, tmp_path: Path) -> None:
     """Chunks of 25 s cut three of the visits in two and the fifth as well."""
-    settings = load_settings({"home": tmp_path, "chunk_s": 25.0})
+    settings = load_settings({"home": tmp_path, "profile": "quick", "chunk_s": 25.0})
     tubelet.index(str(real_videos / "person-detection.mp4"), settings=settings)
     found = list(open_index(settings).iterate_objects())
     assert len(found) == len(VISITS)

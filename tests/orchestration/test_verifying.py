@@ -31,7 +31,7 @@ def indexed(short_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Setti
     folder = tmp_path_factory.mktemp("verified")
     clip = folder / "junction.mp4"
     clip.write_bytes(short_clip.read_bytes())
-    settings = Settings(home=folder / "home", embedder=LIGHT_EMBEDDER, recogniser="none")
+    settings = Settings(home=folder / "home", profile="measured", embedder=LIGHT_EMBEDDER)
     assert not index_sources([str(clip)], settings=settings).failed
     return settings
 
