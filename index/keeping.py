@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from lancedb.index import FTS, BTree, HnswSq
+from lancedb.index import FTS, BTree, IvfSq
 
 from tubelet.index.committing import ORPHAN_AGE, find_old_version
 from tubelet.index.location import lock_keeping, lock_writers
@@ -20,7 +20,11 @@ from tubelet.index.snapshot import Generations, Snapshot, select_generations
 from tubelet.index.tables import count_rows, delete_rows, explain_failure
 
 VECTOR_INDEX_MIN_ROWS = 50_000
-"""Fewer moments than this are searched exactly; from here on `optimize` builds a vector index."""
+"""Fewer moments with a vector than this are searched exactly; from here on `optimize` builds an index of it.
+
+Partitions of vectors in 8 bits a number: far quicker to build than a graph (HNSW), as quick to search for
+the thousand nearest, and filters cost it less (docs/benchmarks.md).
+"""
 
 KEEP_VERSIONS = timedelta(hours=1)
 """How long `optimize` leaves replaced files alone, so that a reader who is under way can end."""
@@ -35,6 +39,8 @@ _SCALAR_INDEXES = {
     "tubelets": ("object_id", "video_id", "uri", "generation"),
     "moments": ("moment_id", "object_id", "video_id", "uri", "label", "generation"),
 }
+
+_VECTORS = ("text_vector", "object_vector")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +122,12 @@ def _create_search_indexes(moments: Any, indexed: set[str]) -> list[str]:
         )
         moments.create_index("words", config=config)
         built.append("moments.words")
-    if "text_vector" not in indexed and count_rows(moments) >= VECTOR_INDEX_MIN_ROWS:
-        moments.create_index("text_vector", config=HnswSq(distance_type="cosine"))
-        built.append("moments.text_vector")
+    for column in _VECTORS:
+        if column in indexed or column not in moments.schema.names:
+            continue
+        if count_rows(moments, f"{column} IS NOT NULL") >= VECTOR_INDEX_MIN_ROWS:
+            moments.create_index(column, config=IvfSq(distance_type="cosine"))
+            built.append(f"moments.{column}")
     return built
 
 

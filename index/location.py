@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tubelet.errors import StoreError
+from tubelet.errors import IndexMissingError, StoreError
 
 LOCK_TIMEOUT_S = 600.0
 """How long a writer waits for another one before it gives up."""
@@ -70,8 +70,8 @@ def _hold(location: str, name: str, by_whom: str, do: str) -> Iterator[bool]:
         lock.release()
 
 
-def missing_index(location: str) -> StoreError:
+def missing_index(location: str) -> IndexMissingError:
     """What to say where there is no index."""
-    return StoreError(
+    return IndexMissingError(
         f"There is no index at {location}", expected="an index", do="index a video first: tubelet index PATH"
     )

@@ -8,6 +8,7 @@ from tubelet.index.query import parse_query
 from tubelet.index.search import search_page
 from tubelet.index.searching.aggregating import COUNT_MIN_SCORE, Aggregate, By, count_objects
 from tubelet.index.searching.verifying import DEFAULT_SECONDS, check_verification, verify_hits
+from tubelet.index.store import IndexStore
 from tubelet.index.structured_query import Query, SearchFilter
 from tubelet.orchestration.resources import make_embedder, open_index
 from tubelet.orchestration.verifying import VideoVerifier
@@ -32,17 +33,19 @@ def search_index(
     within: SearchFilter | None = None,
     cursor: str = "",
     verification: Verification | None = None,
+    store: IndexStore | None = None,
 ) -> SearchResult:
     """Find objects by a sentence or a structured query, one hit an object, best first.
 
     `cursor` is the `next_cursor` of the page before. Hits that are verified are ranked anew on their page.
+    `store` is the index, where it is open already.
 
     Raises QueryError for a request that cannot be meant and StoreError where nothing was indexed yet.
     """
     query = parse_query(request) if isinstance(request, str) else request
     wanted = verification or Verification()
     check_verification(wanted.count, wanted.seconds)
-    store = open_index(settings)
+    store = store or open_index(settings)
     vector = None
     if query.text and not query.text_vector:
         vector = make_embedder(settings).embed([query.text])[0]

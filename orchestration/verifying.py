@@ -13,10 +13,10 @@ import numpy as np
 from tubelet.errors import InputError, TubeletError
 from tubelet.index.searching.verifying import Verdict
 from tubelet.index.store import IndexStore
-from tubelet.model.describing.base import Captioner, DescribeRequest, ObjectView
+from tubelet.model.describing.base import Captioner, DescribeRequest, Description, ObjectView
 from tubelet.orchestration.masks_store import read_masks
 from tubelet.orchestration.resources import make_captioner, make_s3_options
-from tubelet.records import Box, Hit, Observation, PathPoint, Rle, Video
+from tubelet.records import Box, Hit, Moment, Observation, PathPoint, Rle, Video
 from tubelet.settings import Settings
 from tubelet.workers.evidence import cut_view, decode_view, encode_picture
 from tubelet.workers.frames import Frames
@@ -76,6 +76,23 @@ class VideoVerifier:
                 except TubeletError as error:
                     verdicts.append(Verdict(None, error.found))
         return verdicts
+
+    def answer(self, question: str, video: Video, moment: Moment) -> Description:
+        """What the captioner says to a question about the object of a moment.
+
+        Raises InputError where it answers none, and SourceError where the video cannot be read.
+        """
+        if not self._captioner.answers_questions:
+            raise InputError(
+                f"The captioner {self.name} answers no questions",
+                expected="one that does, such as pixelrefer-lite",
+                do="choose another captioner",
+            )
+        with tempfile.TemporaryDirectory(prefix="tubelet-ask-") as folder:
+            views = self._show(video, moment.object_id, moment.path, Path(folder))
+        request = DescribeRequest(tuple(views), moment.attributes, moment.motion, question)
+        (description,) = self._captioner.describe([request])
+        return description
 
     def _check(self, question: str, hit: Hit, folder: Path) -> float:
         video = self._store.get_video(hit.video_id)

@@ -33,13 +33,18 @@ def write_clip(
     *,
     timeout_s: float,
     report_second: Callable[[float], None] = lambda _: None,
+    window: tuple[float, float] | None = None,
+    draw: bool = True,
 ) -> None:
     """Write the stretch of `source` that shows the objects, with masks, boxes, names and ways drawn in.
 
-    Of several objects only the last seconds of their ways are drawn.
+    Of several objects only the last seconds of their ways are drawn. `window` is another stretch, from a
+    second to a second; without `draw` the pictures are left as they are.
     """
-    start_s = max(0.0, min(item.path[0].t for item in objects) - CLIP_LEAD_S)
-    end_s = min(video.duration_s, max(item.path[-1].t for item in objects) + CLIP_LEAD_S)
+    if window is None:
+        window = min(item.path[0].t for item in objects), max(item.path[-1].t for item in objects)
+        window = window[0] - CLIP_LEAD_S, window[1] + CLIP_LEAD_S
+    start_s, end_s = max(0.0, window[0]), min(video.duration_s, window[1])
     rate = min(CLIP_MAX_FPS, max(1.0, video.frame_rate))
     with (
         Frames(source, video, sample_fps=rate, frame_size_px=CLIP_SIZE_PX, timeout_s=timeout_s) as frames,
@@ -47,11 +52,12 @@ def write_clip(
     ):
         writer = None
         for frame in frames.read(start_s, end_s):
-            picture = annotate(frame, objects, trail_s=_choose_trail(objects))
+            picture = annotate(frame, objects, trail_s=_choose_trail(objects)) if draw else frame.image
             height, width = picture.shape[:2]
             if writer is None:  # the first frame tells the size
                 writer = opened.enter_context(VideoWriter(out, width=width, height=height, frame_rate=rate))
-            write_text(picture, f"{frame.time_s:.1f} s", (0, height))
+            if draw:
+                write_text(picture, f"{frame.time_s:.1f} s", (0, height))
             writer.write(picture)
             report_second(frame.time_s - start_s)
 

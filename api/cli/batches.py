@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from tubelet.api.batch_json import batch_to_json, progress_to_json
 from tubelet.api.cli.app import (
     EXIT_SOME_FAILED,
     AsJson,
@@ -80,7 +81,7 @@ def submit_command(
             idempotency_key=key,
         )
     if as_json:
-        print_json(_batch_to_json(batch))
+        print_json(batch_to_json(batch))
     else:
         console.print(batch.batch_id, highlight=False)
         notice("submitted", f"now or later: tubelet work, and tubelet status {batch.batch_id}", "green")
@@ -193,37 +194,6 @@ def logs_command(
             if not follow or has_ended:
                 return
             time.sleep(WATCH_S)
-
-
-def progress_to_json(progress: BatchProgress) -> dict[str, Any]:
-    """A batch's progress as a JSON document."""
-    return {
-        **_batch_to_json(progress.batch),
-        "state": progress.state,
-        "counts": asdict(progress.counts),
-        "left_s": progress.left_s,
-        "stages": [
-            {
-                "stage": STAGES[stage.kind],
-                "kind": stage.kind,
-                **asdict(stage.progress),
-                "rate": stage.rate,
-                "left_s": stage.left_s,
-            }
-            for stage in progress.stages
-        ],
-    }
-
-
-def _batch_to_json(batch: Batch) -> dict[str, Any]:
-    return {
-        "batch_id": batch.batch_id,
-        "name": batch.name,
-        "created_s": batch.created_s,
-        "sources": list(batch.addresses),
-        "priority": batch.priority,
-        "listing_error": batch.listing_error,
-    }
 
 
 @contextmanager

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Annotated
@@ -17,17 +15,12 @@ from tubelet.api.cli.progress import make_progress
 from tubelet.errors import InputError, SourceError
 from tubelet.index.export import object_to_json
 from tubelet.index.store import IndexStore
-from tubelet.orchestration.masks_store import read_masks
-from tubelet.orchestration.resources import make_s3_options, open_index
-from tubelet.records import IndexedObject, Moment, Rle, Video
+from tubelet.orchestration.clips import Shown, open_source, prepare_drawing
+from tubelet.orchestration.resources import open_index
+from tubelet.records import IndexedObject, Moment, Video
 from tubelet.settings import Settings, load_settings
-from tubelet.workers.drawing import DrawnObject, choose_colour
 from tubelet.workers.grid import Tile, cut_tiles, make_thumbnail_tile, write_pages
-from tubelet.workers.reopen import reopen_source
 from tubelet.workers.show import write_clip, write_contact_sheet
-from tubelet.workers.source import localise
-
-Shown = tuple[IndexedObject, list[Moment]]
 
 
 @app.command("show")
@@ -97,14 +90,14 @@ def write_pictures(
     shown: Sequence[Shown], video: Video, sheet: Path, clip: Path, settings: Settings
 ) -> SourceError | None:
     """Write both pictures of some objects of a video; returns what was wrong with its source, if anything."""
-    drawn = _prepare(shown, video.video_id, settings)
+    drawn = prepare_drawing(shown, video.video_id, settings)
     (first, moments), is_one = shown[0], len(shown) == 1
     caption = moments[0].caption if is_one and moments else f"{len(shown)} objects"
     title = f"{first.object_id if is_one else Path(video.uri).name}  {caption}"
     sheet.parent.mkdir(parents=True, exist_ok=True)
     span_s = max(item.end_s for item, _ in shown) - min(item.start_s for item, _ in shown)
     try:
-        with _open_source(video, settings) as source, make_progress() as progress:
+        with open_source(video, settings) as source, make_progress() as progress:
             task = progress.add_task("Drawing", total=span_s)
             write_contact_sheet(source, video, drawn, sheet, title=title, timeout_s=settings.decode_timeout_s)
             write_clip(
@@ -158,17 +151,6 @@ def _find_video(index: IndexStore, name: str) -> Video:
     return found[0]
 
 
-def _prepare(shown: Sequence[Shown], video_id: str, settings: Settings) -> list[DrawnObject]:
-    """The objects of one video with their masks, each in a colour of its own."""
-    masks: dict[str, list[tuple[float, Rle]]] = {item.object_id: [] for item, _ in shown}
-    for object_id, time_s, mask in read_masks(settings, video_id, masks.keys()):
-        masks[object_id].append((time_s, mask))
-    return [
-        DrawnObject(item.object_id, item.path, masks[item.object_id], choose_colour(place))
-        for place, (item, _) in enumerate(shown)
-    ]
-
-
 def _show_grid(
     index: IndexStore,
     settings: Settings,
@@ -200,12 +182,12 @@ def _make_tiles(index: IndexStore, shown: Sequence[Shown], settings: Settings) -
         own = list(together)
         video = index.get_video(video_id)
         assert video is not None, "the index shows no object of a video that it does not hold"
-        drawn = _prepare(own, video_id, settings)
+        drawn = prepare_drawing(own, video_id, settings)
         told = [moments[0].caption if moments else "" for _, moments in own]
         pairs = list(zip(drawn, told, strict=True))
         num_made = 0
         try:
-            with _open_source(video, settings) as source:
+            with open_source(video, settings) as source:
                 for tile in cut_tiles(source, video, pairs, timeout_s=settings.decode_timeout_s):
                     yield tile
                     num_made += 1
@@ -214,17 +196,6 @@ def _make_tiles(index: IndexStore, shown: Sequence[Shown], settings: Settings) -
             for (item, caption), (indexed, _) in islice(zip(pairs, own, strict=True), num_made, None):
                 whole = index.get_object(indexed.object_id)
                 yield make_thumbnail_tile(item, caption, whole.thumbnail if whole else b"")
-
-
-@contextmanager
-def _open_source(video: Video, settings: Settings) -> Iterator[Path]:
-    """A local file with the content that was indexed. Raises SourceError where there is none."""
-    s3 = make_s3_options(settings)
-    with (
-        tempfile.TemporaryDirectory(prefix="tubelet-show-") as temporary,
-        localise(reopen_source(video, s3=s3), Path(temporary), s3=s3) as source,
-    ):
-        yield source
 
 
 def _print_json(shown: Iterable[Shown], pictures: dict[str, str], *, is_one: bool) -> None:

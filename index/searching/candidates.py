@@ -8,7 +8,9 @@ cosines are computed from the whole vectors, and one formula scores them all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +29,6 @@ EXACT_MAX_ROWS = 50_000
 
 MIN_CANDIDATES = 1_000
 CANDIDATES_A_HIT = 20
-REFINE_FACTOR = 3
 MAX_TEXT_TOKENS = 64
 
 MAX_OTHER_ROWS, MAX_OTHER_VIDEOS = 20_000, 2_000
@@ -101,28 +102,33 @@ def find_candidates(view: View, ask: Ask, num_wanted: int, exact_max_rows: int) 
 
 
 def _list_rows(view: View, ask: Ask, num_wanted: int) -> list[int]:
-    """Row ids from every list, the first list's first."""
-    lists = [
-        view.list_nearest(column, vector, ask.where, num_wanted, refine_factor=REFINE_FACTOR)
-        for column, vector in (("text_vector", ask.text_vector), ("object_vector", ask.look_vector))
-        if vector is not None
-    ]
+    """Row ids from every list, the first list's first. The lists are made side by side."""
     column, vector = (
         ("object_vector", ask.look_vector) if ask.text_vector is None else ("text_vector", ask.text_vector)
     )
     assert vector is not None, "lists are by a vector"
+    lists: list[Callable[[], list[int]]] = [
+        partial(view.list_nearest, column, vector, where, num_wanted) for where in _list_limits(view, ask)
+    ]
+    if ask.text_vector is not None and ask.look_vector is not None:
+        lists.append(partial(view.list_nearest, "object_vector", ask.look_vector, ask.where, num_wanted))
+    if tokens := list(dict.fromkeys(tokenize(ask.query.text)))[:MAX_TEXT_TOKENS]:
+        lists.append(partial(view.list_by_words, tokens, ask.where, num_wanted))
+    with ThreadPoolExecutor(len(lists)) as pool:
+        listed = list(pool.map(lambda make: make(), lists))
+    return list(dict.fromkeys(row for rows in listed for row in rows))
+
+
+def _list_limits(view: View, ask: Ask) -> Iterable[str | None]:
+    """The limits of each list of nearest moments: those of the search, and more with what is wished for."""
+    yield ask.where
     for conditions in _list_wishes(ask.query):
         required = join_all(make_requirement(condition) for condition in conditions)
         if required is not None:
-            narrowed = join_all([ask.where, required])
-            lists.append(view.list_nearest(column, vector, narrowed, num_wanted, refine_factor=REFINE_FACTOR))
+            yield join_all([ask.where, required])
     for videos in _list_videos_of_others(view, ask.query):
         wished = [make_requirement(condition) for condition in ask.query.conditions]
-        narrowed = join_all([ask.where, *wished, make_name_filter("video_id", videos)])
-        lists.append(view.list_nearest(column, vector, narrowed, num_wanted, refine_factor=REFINE_FACTOR))
-    if tokens := list(dict.fromkeys(tokenize(ask.query.text)))[:MAX_TEXT_TOKENS]:
-        lists.append(view.list_by_words(tokens, ask.where, num_wanted))
-    return list(dict.fromkeys(row for listed in lists for row in listed))
+        yield join_all([ask.where, *wished, make_name_filter("video_id", videos)])
 
 
 def _list_wishes(query: Query) -> Iterable[Sequence[Condition]]:

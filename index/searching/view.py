@@ -16,6 +16,7 @@ from tubelet.index.tables import explain_failure, read_rows
 from tubelet.records import Video
 
 SCAN_BATCH_ROWS = 8192
+ROW_ID = "_rowid"
 
 
 class View:
@@ -77,21 +78,23 @@ class View:
         with explain_failure(self.moments.uri, "read"):
             return int(self.moments.count_rows(self._narrow(where)))
 
-    def list_nearest(
-        self, column: str, vector: Any, where: str | None, limit: int, *, refine_factor: int
-    ) -> list[int]:
-        """Ids of the rows nearest to a vector by cosine, through the column's index where it has one."""
+    def list_nearest(self, column: str, vector: Any, where: str | None, limit: int) -> list[int]:
+        """Ids of the rows nearest to a vector by cosine, through the column's index where it has one.
+
+        An index knows vectors to 8 bits a number; whoever ranks the rows measures them anew.
+        """
         request = self.moments.search(vector, vector_column_name=column).distance_type("cosine")
-        request = self._limit(request, where).refine_factor(refine_factor)
-        rows = read_rows(self.moments, request.select([]).with_row_id(True).limit(limit))
-        ids: list[int] = rows["_rowid"].to_pylist()
-        return ids
+        return self._list_ids(self._limit(request, where), "_distance", limit)
 
     def list_by_words(self, tokens: Sequence[str], where: str | None, limit: int) -> list[int]:
         """Ids of the rows that full text ranks highest for any of the tokens."""
         request = self.moments.search(" ".join(tokens), query_type="fts", fts_columns="words")
-        request = self._limit(request, where).select([]).with_row_id(True).limit(limit)
-        ids: list[int] = read_rows(self.moments, request)["_rowid"].to_pylist()
+        return self._list_ids(self._limit(request, where), "_score", limit)
+
+    def _list_ids(self, request: Any, ranked_by: str, limit: int) -> list[int]:
+        """Row ids in order. An empty list of columns would mean all of them, pictures too."""
+        request = request.select([ROW_ID, ranked_by]).with_row_id(True).limit(limit)
+        ids: list[int] = read_rows(self.moments, request)[ROW_ID].to_pylist()
         return ids
 
     def measure_distances(

@@ -14,6 +14,7 @@
     │   └── DecodeTimeoutError the decoder stopped answering
     ├── ModelError             weights missing, of the wrong shape, or out of memory
     ├── StoreError             the index or the work store is missing, locked, or of another schema version
+    │   ├── IndexMissingError  nothing was indexed there yet
     │   ├── ObjectMissingError an object of a store is not there (any more)
     │   ├── TransientStoreError  (also a TransientError) it does not answer or is full now, later perhaps
     │   └── StaleCommitError   another worker, with a newer lease, has committed the video
@@ -118,6 +119,10 @@ class ModelError(TubeletError):
 
 class StoreError(TubeletError):
     """The index or the work store is missing, locked, or of another schema version."""
+
+
+class IndexMissingError(StoreError):
+    """There is no index at an address (yet)."""
 
 
 class ObjectMissingError(StoreError):

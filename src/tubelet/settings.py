@@ -13,14 +13,22 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from tubelet.errors import SettingsError, UnknownNameError
 
 ENVIRONMENT_PREFIX = "TUBELET_"
 CONFIG_VARIABLE = "TUBELET_CONFIG"
+
+
+def _split(value: Any) -> Any:
+    """Names from text with commas between; TOML may also list them."""
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,17 @@ class Settings(BaseModel):
     index_uri: str = Field("", description="Folder or s3:// address of the index. Empty: HOME/index.")
     s3_endpoint_url: str = Field("", description="S3 endpoint when it is not Amazon's.")
     s3_region: str = Field("", description="S3 region. Empty: boto3's own choice.")
+    api_keys: str = Field("", description="File of the HTTP service's keys. Empty: HOME/keys.json.")
+    api_sources: Names = Field(
+        (), description="Folders and s3:// addresses that callers may submit, comma-separated; * is all."
+    )
+    api_uploads: str = Field("", description="Folder or s3:// address of uploads. Empty: HOME/uploads.")
+    api_upload_gb: float = Field(10.0, gt=0, le=5000, description="Largest upload, in GB.")
+    api_rate: str = Field("600/minute", description="Requests that one key may make, as in 600/minute.")
+    api_origins: Names = Field((), description="Web origins that may call the service, comma-separated.")
+    api_webhook_hosts: Names = Field(
+        (), description="Hosts that webhooks may reach at private addresses, comma-separated."
+    )
 
     @field_validator("home")
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from lancedb.index import HnswSq
+from lancedb.index import IvfSq
 
 from tests.index.factories import (
     MODELS,
@@ -67,7 +67,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Crowd:
         store.replace_video(video, group_objects(moments), moments, MODELS)
         everything += moments
         if video.video_id == "v1":
-            store.moments.create_index("text_vector", config=HnswSq(distance_type="cosine"))
+            store.moments.create_index("text_vector", config=IvfSq(distance_type="cosine", num_partitions=2))
             store.optimize()
     return Crowd(store, everything)
 
