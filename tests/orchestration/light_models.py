@@ -1,4 +1,4 @@
-"""An embedder that needs no network to load, for runs in which the vectors do not matter."""
+"""Models that cost next to nothing, for runs in which rows matter and how good they are does not."""
 
 from __future__ import annotations
 
@@ -35,6 +35,17 @@ def make_embedder(settings: Settings) -> HashEmbedder:
 
 
 LIGHT_EMBEDDER = f"{__name__}:make_embedder"
+
+
+def make_tracker(settings: Settings) -> MotionTracker:
+    """`motion` on small pictures before a background of few."""
+    return MotionTracker(max_side_px=256, num_context_frames=12)
+
+
+LIGHT_TRACKER = f"{__name__}:make_tracker"
+
+LIGHT = {"tracker": LIGHT_TRACKER, "embedder": LIGHT_EMBEDDER, "recogniser": "none", "sample_fps": 3.0}
+"""Settings of a run with light models."""
 
 
 class CappedTracker(MotionTracker):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.orchestration.conftest import read_rows
-from tests.orchestration.light_models import LIGHT_EMBEDDER
+from tests.orchestration.light_models import LIGHT
 from tubelet.errors import InputError, StaleCommitError
 from tubelet.orchestration import runner
 from tubelet.orchestration.batches import submit_batch
@@ -31,11 +31,9 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(
         {
             "home": tmp_path / "home",
-            "sample_fps": 3.0,
             "chunk_s": 4.0,
             "margin_s": 1.0,
-            "embedder": LIGHT_EMBEDDER,
-            "profile": "measured",
+            **LIGHT,
             "retry_base_s": 0.0,
         }
     )

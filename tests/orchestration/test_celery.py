@@ -24,7 +24,7 @@ from tests.orchestration.celery_workers import (
     run_worker,
     wait_until,
 )
-from tests.orchestration.light_models import LIGHT_EMBEDDER
+from tests.orchestration.light_models import LIGHT
 from tests.redis_server import RedisServer, has_redis
 from tubelet.errors import SettingsError, TransientStoreError
 from tubelet.orchestration.batches import submit_batch
@@ -57,9 +57,7 @@ def settings(server: RedisServer, tmp_path: Path) -> Settings:
             "ledger": server.url,
             "executor": "celery",
             "chunk_s": 60.0,
-            "embedder": LIGHT_EMBEDDER,
-            "profile": "measured",
-            "sample_fps": 3.0,
+            **LIGHT,
             "retry_base_s": 0.1,
         },
         environment={},

@@ -14,18 +14,19 @@ import psutil
 import pytest
 
 from tests.orchestration.conftest import read_rows
-from tests.orchestration.light_models import LIGHT_EMBEDDER
+from tests.orchestration.light_models import LIGHT
 
 DEADLINE_S = 120
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def _start(clip: Path, home: Path) -> psutil.Popen:
+    light = {f"TUBELET_{name.upper()}": str(value) for name, value in LIGHT.items()}
     return psutil.Popen(
         [sys.executable, "-m", "tubelet", "index", "--home", str(home), "--chunk-s", "2.5", str(clip)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "TUBELET_MARGIN_S": "0.5", "TUBELET_EMBEDDER": LIGHT_EMBEDDER},
+        env={**os.environ, "TUBELET_MARGIN_S": "0.5", **light},
         cwd=ROOT,
     )
 

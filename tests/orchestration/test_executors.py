@@ -11,7 +11,7 @@ import pytest
 
 from tests.orchestration.celery_workers import run_worker
 from tests.orchestration.conftest import read_rows
-from tests.orchestration.light_models import LIGHT_EMBEDDER
+from tests.orchestration.light_models import LIGHT
 from tests.redis_server import RedisServer, has_redis
 from tubelet.orchestration.batches import submit_batch
 from tubelet.orchestration.ledger.opening import open_ledger
@@ -24,7 +24,7 @@ from tubelet.records import VideoReport
 from tubelet.settings import Settings, load_settings
 
 EXECUTORS = ["local", pytest.param("celery", marks=pytest.mark.redis)]
-OPTIONS = {"chunk_s": 4.0, "margin_s": 1.0, "embedder": LIGHT_EMBEDDER, "recogniser": "none"}
+OPTIONS = {"chunk_s": 4.0, "margin_s": 1.0, **LIGHT}
 
 
 class Listener(SilentObserver):

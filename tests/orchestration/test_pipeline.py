@@ -9,7 +9,7 @@ import pytest
 
 import tubelet
 from tests.orchestration.conftest import read_rows
-from tests.orchestration.light_models import CAPPED_TRACKER, LIGHT_EMBEDDER
+from tests.orchestration.light_models import CAPPED_TRACKER, LIGHT
 from tubelet.errors import InputError, StoreError
 from tubelet.index.masks import list_videos_with_masks, read_masks
 from tubelet.orchestration.work_store import WorkStore
@@ -40,9 +40,7 @@ class Recorder:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load_settings(
-        {"home": tmp_path / "home", "chunk_s": 4.0, "margin_s": 1.0, "embedder": LIGHT_EMBEDDER}
-    )
+    return load_settings({"home": tmp_path / "home", "chunk_s": 4.0, "margin_s": 1.0, **LIGHT})
 
 
 def test_index_then_search_then_skip(short_clip: Path, settings: Settings) -> None:
@@ -109,7 +107,7 @@ def test_rows_do_not_depend_on_the_number_of_workers(
 
 def test_other_options_replace_the_rows(short_clip: Path, settings: Settings) -> None:
     tubelet.index(str(short_clip), settings=settings)
-    other = settings.model_copy(update={"sample_fps": 3.0})
+    other = settings.model_copy(update={"sample_fps": 2.0})
     report = tubelet.index(str(short_clip), settings=other)
     assert report.videos[0].state == "indexed"
     rows = read_rows(settings.home)
@@ -194,7 +192,8 @@ def test_search_before_indexing_says_what_to_do(settings: Settings) -> None:
 def test_the_default_profile_tracks_with_the_checkpoint_that_ships(
     short_clip: Path, settings: Settings
 ) -> None:
-    bundled = settings.model_copy(update={"profile": "bundled", "chunk_s": 60.0})
+    own = {"tracker": "", "sample_fps": 6.0, "chunk_s": 60.0}
+    bundled = settings.model_copy(update={"profile": "bundled", **own})
     (report,) = tubelet.index(str(short_clip), settings=bundled).videos
     assert report.state == "indexed", report.reason
     rows = read_rows(settings.home)
