@@ -23,18 +23,9 @@ Name = Annotated[str, typer.Argument(help="A published name, OWNER/NAME on the h
 @models_app.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """List the models that ship and the published ones, and which of them are on this machine."""
-    from tubelet.model.checkpoints.bundled import BUNDLED, has_bundled
-    from tubelet.model.pixelrefer.catalogue import KNOWN_MODELS, is_pulled
-    from tubelet.model.tracking.sam2.weights import KNOWN_CHECKPOINTS
+    from tubelet.api.model_json import list_models
 
-    rows = [{"name": name, "about": about, "pulled": has_bundled(name)} for name, about in BUNDLED.items()]
-    rows += [
-        {"name": name, "about": about, "pulled": is_pulled(name)} for name, about in KNOWN_MODELS.items()
-    ]
-    rows += [
-        {"name": name, "about": "tracker, SAM 2.1", "pulled": is_pulled(repository)}
-        for name, repository in KNOWN_CHECKPOINTS.items()
-    ]
+    rows = list_models()
     if as_json:
         print_json({"models": rows})
         return

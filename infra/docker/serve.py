@@ -1,8 +1,7 @@
 """Serve the HTTP API from inside a container, where the addresses that it listens on can be chosen.
 
-`tubelet serve` listens on loopback alone, on purpose: the service has no keys. In a container nobody outside
-could reach that. There the published port and the network's policy decide who may come; this script is the
-same service, for such a place and no other.
+`tubelet serve --host 0.0.0.0` refuses to start without keys. In a container, where the published port and the
+network's policy decide who may come, `--without-keys` lets those read. Batches are the workers' affair.
 """
 
 from __future__ import annotations
@@ -10,9 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-import uvicorn
-
-from tubelet.api.app import create_app
+from tubelet.api.cli.serve import serve
 from tubelet.errors import TubeletError
 from tubelet.settings import load_settings
 
@@ -22,13 +19,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Serve Tubelet's HTTP API inside a container.")
     parser.add_argument("--host", required=True, help="address to listen on; 0.0.0.0 only in a container")
     parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--without-keys", action="store_true", help="let whoever reaches it read")
     arguments = parser.parse_args()
     try:
-        settings = load_settings()
+        serve(
+            load_settings(),
+            host=arguments.host,
+            port=arguments.port,
+            work=False,
+            without_keys=arguments.without_keys,
+        )
     except TubeletError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 2
-    uvicorn.run(create_app(settings), host=arguments.host, port=arguments.port)
     return 0
 
 

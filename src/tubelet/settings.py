@@ -282,6 +282,14 @@ def load_settings(
         raise _explain(error, origin) from None
 
 
+def check_settings(values: Mapping[str, Any]) -> Settings:
+    """Settings of these values alone. Raises SettingsError for what cannot be one."""
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise _explain(error, {}) from None
+
+
 def _read_toml(path: Path, *, required: bool) -> dict[str, Any]:
     try:
         with path.open("rb") as file:

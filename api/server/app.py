@@ -1,0 +1,85 @@
+"""Makes the application: the same for `tubelet serve`, for any ASGI server, and as Ray Serve's ingress.
+
+Nothing is opened before the application's lifespan begins: a factory of it may be sent to another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+
+from tubelet import __version__
+from tubelet.api.server.layers import RequestLayer
+from tubelet.api.server.problems import add_handlers
+from tubelet.api.server.routes import batches, exports, objects, search, system, uploads, videos
+from tubelet.api.server.state import open_service
+from tubelet.settings import Settings
+
+NUM_THREADS = 100
+"""Requests that wait for disk, ledger or processor at the same time; more wait in line."""
+
+ABOUT = "Object-level search for video archives: submit batches, search objects, export timelines."
+
+
+def create_app(settings: Settings, *, is_local: bool = False) -> FastAPI:
+    """The application over the home of `settings`; models load when they are first needed.
+
+    `is_local` says that only this machine can reach it: then it needs no keys, as long as there are none.
+    """
+    middleware = [
+        Middleware(
+            RequestLayer,
+            origins=settings.api_origins,
+            max_upload_bytes=int(settings.api_upload_gb * 1e9),
+        ),
+        Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
+    ]
+    if settings.api_origins:
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=settings.api_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Range"],
+            expose_headers=["ETag", "Location", "Retry-After", "X-Request-ID", "Content-Range"],
+            max_age=600,
+        )
+        middleware.insert(1, cors)
+
+    @asynccontextmanager
+    async def live(app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = NUM_THREADS
+        service = open_service(settings, is_local=is_local)
+        app.state.service = service
+        service.webhooks.start()
+        try:
+            yield
+        finally:
+            await anyio.to_thread.run_sync(service.close)
+
+    app = FastAPI(
+        title="Tubelet",
+        version=__version__,
+        description=ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        middleware=middleware,
+        lifespan=live,
+        generate_unique_id_function=_name_operation,
+    )
+    add_handlers(app)
+    for noun in (batches, search, videos, objects, uploads, exports, system):
+        app.include_router(noun.router)
+    return app
+
+
+def _name_operation(route: APIRoute) -> str:
+    """What generated clients call an operation: its function's name, and the noun it belongs to."""
+    noun = str(route.tags[0]) if route.tags else "system"
+    return f"{route.name}_{noun}"

@@ -1,0 +1,167 @@
+"""Tenants: each has a home of its own, with its index, ledger, uploads and masks, so none can see another's.
+
+The tenant `default` has the service's own settings. Another one lives in `HOME/tenants/NAME`, and what is set
+in `tubelet.toml` there goes before the service's settings.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tubelet.api.keys import DEFAULT_TENANT, check_tenant
+from tubelet.errors import IndexMissingError, SettingsError, StoreError
+from tubelet.orchestration.ledger.opening import is_local_ledger, open_ledger
+from tubelet.orchestration.ledger.protocol import Ledger
+from tubelet.settings import Settings, check_settings
+
+if TYPE_CHECKING:
+    from tubelet.index.store import IndexStore
+
+TRY_AGAIN_S = 2.0
+
+
+class Tenant:
+    """What the service keeps open of one tenant: its ledger and index, each from when it is first needed."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name = name
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._ledger: Ledger | None = None
+        self._index: IndexStore | None = None
+        self._failure: StoreError | None = None
+        self._try_again_s = 0.0
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger. Raises StoreError when it cannot be opened now."""
+        with self._lock:
+            if self._ledger is None:
+                if self._failure is not None and time.monotonic() < self._try_again_s:
+                    raise self._failure  # a server that does not answer is asked by one request at a time
+                try:
+                    self._ledger = open_ledger(self.settings.ledger_location)
+                except StoreError as error:
+                    self._failure, self._try_again_s = error, time.monotonic() + TRY_AGAIN_S
+                    raise
+            return self._ledger
+
+    @contextmanager
+    def open_index(self) -> Iterator[IndexStore]:
+        """The index. Raises IndexMissingError before anything was indexed.
+
+        After a failure it is opened anew, for it may have been put in another's place.
+        """
+        from tubelet.orchestration.resources import open_index
+
+        with self._lock:
+            if self._index is None:
+                self._index = open_index(self.settings)
+            store = self._index
+        try:
+            yield store
+        except StoreError:
+            with self._lock:
+                self._index = None
+            raise
+
+    def find_index(self) -> IndexStore | None:
+        """The index, or None before anything was indexed."""
+        try:
+            with self.open_index() as store:
+                return store
+        except IndexMissingError:
+            return None
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the service keeps files of its own for the tenant: clips, exports, webhooks."""
+        return self.settings.home / "api"
+
+    def close(self) -> None:
+        """Give up connections."""
+        with self._lock:
+            if self._ledger is not None:
+                self._ledger.close()
+            self._ledger = self._index = None
+
+
+class Tenants:
+    """Tenants by name, each made once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._tenants: dict[str, Tenant] = {}
+
+    def get(self, name: str) -> Tenant:
+        """The tenant of a name that a key gave. Raises SettingsError where its settings cannot be used."""
+        with self._lock:
+            if name not in self._tenants:
+                self._tenants[name] = Tenant(name, make_tenant_settings(self._settings, name))
+            return self._tenants[name]
+
+    def close(self) -> None:
+        """Give up all connections."""
+        with self._lock:
+            for tenant in self._tenants.values():
+                tenant.close()
+            self._tenants.clear()
+
+
+def list_tenants(settings: Settings) -> list[str]:
+    """Names of the tenants that have a home."""
+    folder = settings.home / "tenants"
+    others = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [DEFAULT_TENANT, *others]
+
+
+def make_tenant_settings(settings: Settings, name: str) -> Settings:
+    """The settings of one tenant.
+
+    Raises SettingsError for settings of its own that cannot be used, and where a ledger on a server would be
+    shared with the others.
+    """
+    if name == DEFAULT_TENANT:
+        return settings
+    home = settings.home / "tenants" / check_tenant(name)
+    home.mkdir(parents=True, exist_ok=True)
+    own = _read_own(home / "tubelet.toml")
+    for key, is_shared in (
+        ("ledger", not is_local_ledger(settings.ledger_location)),
+        ("broker", bool(settings.broker)),
+    ):
+        if is_shared and key not in own:
+            raise SettingsError(
+                f"The tenant {name} has no {key} of its own, and the service's is on a server",
+                expected=f"{key} in {home / 'tubelet.toml'}, such as redis://HOST:PORT/1",
+                do="give the tenant a database of its own",
+            )
+    place = {
+        "home": home,
+        "ledger": "",
+        "index_uri": f"{settings.index_uri.rstrip('/')}-tenants/{name}" if settings.index_uri else "",
+        "work_uri": f"{settings.work_uri.rstrip('/')}-tenants/{name}" if settings.work_uri else "",
+        "api_uploads": f"{settings.api_uploads.rstrip('/')}-tenants/{name}" if settings.api_uploads else "",
+    }
+    return check_settings({**settings.model_dump(), **place, **own})
+
+
+def _read_own(path: Path) -> dict[str, object]:
+    try:
+        own = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{path} cannot be read: {error}", expected="a TOML file", do="correct it"
+        ) from None
+    own.pop("home", None)  # a tenant's home is where its settings lie
+    return own

@@ -1,0 +1,65 @@
+"""A home with an index of a few objects, for tests that only read; the words' vectors are hashes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.index.factories import (
+    MODELS,
+    group_objects,
+    make_attributes,
+    make_moment,
+    make_motion,
+    make_path,
+)
+from tests.orchestration.light_models import LIGHT_EMBEDDER, HashEmbedder
+from tubelet.index.store import IndexStore
+from tubelet.settings import Settings
+from tubelet.workers.probe import probe_video
+from tubelet.workers.source import identify_file
+
+THUMBNAIL = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffd9")
+CAPTIONS = (
+    ("A red car turns left.", "red", "left"),
+    ("A red car turns right.", "red", "right"),
+    ("A blue van goes straight.", "blue", "none"),
+)
+
+
+def make_settings(home: Path, **fields: Any) -> Settings:
+    """Settings with models that load at once."""
+    light = {"profile": "quick", "recogniser": "none", "embedder": LIGHT_EMBEDDER, "workers": 1}
+    return Settings.model_validate({"home": home, **light, **fields})
+
+
+def fill_home(home: Path, clip: Path, *, mark: str = "", **fields: Any) -> Settings:
+    """Index three made-up objects of a real clip. `mark` sets the ids and captions of one home apart."""
+    settings = make_settings(home, **fields)
+    embedder = HashEmbedder()
+    store = IndexStore.open(
+        settings.index_location, create=True, text_dimensions=embedder.num_dimensions, object_dimensions=0
+    )
+    video = probe_video(clip, identify_file(clip), timeout_s=60)
+    captions = [f"{caption[:-1]}{f' {mark}' if mark else ''}." for caption, _, _ in CAPTIONS]
+    vectors = embedder.embed(captions)
+    moments = [
+        make_moment(
+            number,
+            video,
+            moment_id=f"m{mark}{number}",
+            object_id=f"o{mark}{number}",
+            caption=caption,
+            attributes=make_attributes(colour),
+            motion=make_motion(turn=turn),
+            path=make_path(1.0, 3.0, x=60, y=80),
+            end_s=3.0,
+            text_vector=tuple(vector.tolist()),
+            thumbnail=THUMBNAIL,
+        )
+        for number, (caption, (_, colour, turn), vector) in enumerate(
+            zip(captions, CAPTIONS, vectors, strict=True), 1
+        )
+    ]
+    store.replace_video(video, group_objects(moments), moments, MODELS)
+    return settings
