@@ -47,8 +47,6 @@ def get_caller(
     """The caller of a request. Raises a Problem where the key is missing or wrong, or called too often."""
     service = get_service(request)
     shown = bearer.credentials if bearer is not None else cookie
-    if shown is None and "authorization" in request.headers:
-        shown = ""  # of another kind than Bearer
     caller = _identify(service, request, shown)
     if not caller.is_trusted:
         service.rates.take(caller.key_id or f"nobody at {request.client.host if request.client else ''}")
@@ -56,9 +54,9 @@ def get_caller(
 
 
 def _identify(service: Service, request: Request, shown: str | None) -> Caller:
-    if shown is None and not service.keys.list():
+    has_other = shown is None and "authorization" in request.headers
+    if shown is None and not has_other and not service.keys.list():
         return _be_nobody(service, request)
-    address = request.client.host if request.client else ""
     if shown is None:
         raise Problem(
             "no-key",
@@ -67,10 +65,9 @@ def _identify(service: Service, request: Request, shown: str | None) -> Caller:
             do="ask who runs the service for one: tubelet keys add NAME",
             headers={"WWW-Authenticate": 'Bearer realm="tubelet"'},
         )
-    service.rates.check_guesses(address)
     key = service.keys.find(shown)
     if key is None:
-        service.rates.take_guess(address)
+        service.rates.take_guess(request.client.host if request.client else "")
         raise Problem(
             "bad-key",
             "The key that the request shows is not known (any more)",

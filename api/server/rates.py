@@ -31,14 +31,10 @@ class Rates:
         if not self._window.hit(self._rate, "key", key_id):
             self._refuse(self._rate, "key", key_id, f"The key may call {self._rate}")
 
-    def check_guesses(self, address: str) -> None:
-        """Raise a Problem when an address has shown too many wrong keys."""
-        if not self._window.test(self._guesses, "guess", address):
-            self._refuse(self._guesses, "guess", address, "Too many wrong keys came from this address")
-
     def take_guess(self, address: str) -> None:
-        """Count a wrong key."""
-        self._window.hit(self._guesses, "guess", address)
+        """Count a wrong key. Raises a Problem when an address has shown too many of them."""
+        if not self._window.hit(self._guesses, "guess", address):
+            self._refuse(self._guesses, "guess", address, "Too many wrong keys came from this address")
 
     def _refuse(self, rate: limits.RateLimitItem, kind: str, name: str, found: str) -> None:
         reset_s = self._window.get_window_stats(rate, kind, name).reset_time
