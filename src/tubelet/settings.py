@@ -139,6 +139,8 @@ class Settings(BaseModel):
     index_uri: str = Field("", description="Folder or s3:// address of the index. Empty: HOME/index.")
     s3_endpoint_url: str = Field("", description="S3 endpoint when it is not Amazon's.")
     s3_region: str = Field("", description="S3 region. Empty: boto3's own choice.")
+    server: str = Field("", description="Service that commands ask, as in http://127.0.0.1:8000.")
+    server_key: str = Field("", repr=False, description="Key that they show it.")
     api_keys: str = Field("", description="File of the HTTP service's keys. Empty: HOME/keys.json.")
     api_sources: Names = Field(
         (), description="Folders and s3:// addresses that callers may submit, comma-separated; * is all."

@@ -1,0 +1,185 @@
+"""Every call as data, once for both clients: where it goes, what it sends, and whether it may be repeated."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
+
+from tubelet.api.client.failures import ApiError, make_error
+from tubelet.api.client.shapes import (
+    AnswerState,
+    BatchPage,
+    BatchState,
+    ExportState,
+    ItemPage,
+    ObjectState,
+    SearchPage,
+    UploadState,
+    VideoPage,
+    VideoState,
+)
+
+T = TypeVar("T")
+
+NUM_RETRIES = 4
+FIRST_WAIT_S = 0.5
+MAX_WAIT_S = 30.0
+TIMEOUT_S = 60.0
+REPEATED = (429, 502, 503, 504)
+"""Statuses after which a call may succeed a while later."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One call. `is_repeatable`: doing it twice is as doing it once."""
+
+    method: str
+    path: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_repeatable: bool = True
+
+
+def choose_wait(attempt: int, retry_after: str | None) -> float:
+    """Seconds before a call is repeated: what the service asks for, or a random wait that grows."""
+    if retry_after is not None and retry_after.isdecimal():
+        return min(float(retry_after), MAX_WAIT_S)
+    return random.uniform(0.0, min(FIRST_WAIT_S * 2**attempt, MAX_WAIT_S))
+
+
+def read_error(status: int, body: Any) -> ApiError:
+    """The error of an answer, whatever a proxy in between made of it."""
+    return make_error(status, body if isinstance(body, dict) else {})
+
+
+def submit(
+    sources: Sequence[str],
+    *,
+    name: str,
+    priority: int,
+    options: Mapping[str, Any] | None,
+    webhook: str,
+    idempotency_key: str,
+) -> Call[BatchState]:
+    """Submit under a key, so that a repeated call makes one batch."""
+    body: dict[str, Any] = {"sources": list(sources), "name": name, "priority": priority}
+    if options:
+        body["options"] = dict(options)
+    if webhook:
+        body["webhook"] = {"url": webhook}
+    return Call("POST", "/v1/batches", body=body, headers={"Idempotency-Key": idempotency_key or uuid4().hex})
+
+
+def list_batches(limit: int, cursor: str) -> Call[BatchPage]:
+    """Batches."""
+    return Call("GET", "/v1/batches", {"limit": limit, "cursor": cursor})
+
+
+def get_batch(batch_id: str) -> Call[BatchState]:
+    """A batch."""
+    return Call("GET", f"/v1/batches/{_quote(batch_id)}")
+
+
+def list_items(batch_id: str, states: Sequence[str], limit: int, cursor: str) -> Call[ItemPage]:
+    """Sources of a batch."""
+    params = {"state": list(states), "limit": limit, "cursor": cursor}
+    return Call("GET", f"/v1/batches/{_quote(batch_id)}/items", params)
+
+
+def steer(batch_id: str, action: str) -> Call[BatchState]:
+    """Cancel, pause, resume or retry."""
+    return Call("POST", f"/v1/batches/{_quote(batch_id)}/{action}")
+
+
+def delete_batch(batch_id: str) -> Call[None]:
+    """Forget a batch."""
+    return Call("DELETE", f"/v1/batches/{_quote(batch_id)}")
+
+
+def search(
+    query: str,
+    *,
+    structured: Mapping[str, Any] | None,
+    like: str,
+    filters: Mapping[str, Any] | None,
+    limit: int,
+    min_score: float,
+    cursor: str,
+) -> Call[SearchPage]:
+    """Search."""
+    body: dict[str, Any] = {"query": query, "like": like, "limit": limit}
+    body |= {"min_score": min_score, "cursor": cursor}
+    if structured is not None:
+        body["structured"] = dict(structured)
+    if filters:
+        body["filters"] = dict(filters)
+    return Call("POST", "/v1/search", body=body)
+
+
+def list_videos(limit: int, cursor: str) -> Call[VideoPage]:
+    """Videos."""
+    return Call("GET", "/v1/videos", {"limit": limit, "cursor": cursor})
+
+
+def get_video(video_id: str) -> Call[VideoState]:
+    """A video."""
+    return Call("GET", f"/v1/videos/{_quote(video_id)}")
+
+
+def get_timeline(video_id: str, format: str) -> Call[bytes]:
+    """A timeline."""
+    return Call("GET", f"/v1/videos/{_quote(video_id)}/timeline", {"format": format})
+
+
+def get_object(object_id: str) -> Call[ObjectState]:
+    """An object."""
+    return Call("GET", f"/v1/objects/{_quote(object_id)}")
+
+
+def get_thumbnail(object_id: str) -> Call[bytes]:
+    """A picture of an object."""
+    return Call("GET", f"/v1/objects/{_quote(object_id)}/thumbnail")
+
+
+def get_clip(object_id: str, start_s: float | None, end_s: float | None, annotated: bool) -> Call[bytes]:
+    """A clip of an object."""
+    params: dict[str, Any] = {"annotated": annotated}
+    params |= {name: value for name, value in (("start_s", start_s), ("end_s", end_s)) if value is not None}
+    return Call("GET", f"/v1/objects/{_quote(object_id)}/clip", params)
+
+
+def ask(object_id: str, question: str, moment_id: str) -> Call[AnswerState]:
+    """A question about an object."""
+    body = {"question": question, "moment_id": moment_id}
+    return Call("POST", f"/v1/objects/{_quote(object_id)}/ask", body=body)
+
+
+def upload(name: str) -> Call[UploadState]:
+    """An upload; its body is streamed, so it cannot be repeated."""
+    headers = {"Content-Type": "application/octet-stream"}
+    return Call("POST", "/v1/uploads", {"name": name}, headers=headers, is_repeatable=False)
+
+
+def begin_export(format: str, videos: Sequence[str], options: Mapping[str, Any]) -> Call[ExportState]:
+    """An export."""
+    body = {"format": format, "videos": list(videos), **options}
+    return Call("POST", "/v1/exports", body=body, is_repeatable=False)
+
+
+def get_export(export_id: str) -> Call[ExportState]:
+    """How an export stands."""
+    return Call("GET", f"/v1/exports/{_quote(export_id)}")
+
+
+def get_export_content(export_id: str) -> Call[bytes]:
+    """The file of an export."""
+    return Call("GET", f"/v1/exports/{_quote(export_id)}/content")
+
+
+def _quote(name: str) -> str:
+    return quote(name, safe="")

@@ -1,0 +1,246 @@
+"""The client whose calls return when they are done. What each call sends is in `calls.py`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+import httpx2
+
+from tubelet.api.client import calls
+from tubelet.api.client.calls import Call
+from tubelet.api.client.failures import ServiceAwayError
+from tubelet.api.client.shapes import (
+    AnswerState,
+    BatchPage,
+    BatchState,
+    ExportState,
+    ItemPage,
+    ObjectState,
+    SearchPage,
+    UploadState,
+    VideoPage,
+    VideoState,
+)
+
+T = TypeVar("T")
+
+
+class Client:
+    """Calls the service at an address. Use it in a `with` block, or `close` it."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        key: str = "",
+        timeout_s: float = calls.TIMEOUT_S,
+        retries: int = calls.NUM_RETRIES,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._retries = retries
+        self._http = httpx2.Client(base_url=address, headers=headers, timeout=timeout_s)
+
+    def submit(
+        self,
+        sources: Sequence[str],
+        *,
+        name: str = "",
+        priority: int = 0,
+        options: Mapping[str, Any] | None = None,
+        webhook: str = "",
+        idempotency_key: str = "",
+    ) -> BatchState:
+        """Ask for videos to be indexed. `options` decide the rows; `webhook` is told when the batch has ended."""
+        return self._do(
+            calls.submit(
+                sources,
+                name=name,
+                priority=priority,
+                options=options,
+                webhook=webhook,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def list_batches(self, *, limit: int = 20, cursor: str = "") -> BatchPage:
+        """Batches, the newest first; `cursor` is the page's before."""
+        return self._do(calls.list_batches(limit, cursor))
+
+    def get_batch(self, batch_id: str) -> BatchState:
+        """How far a batch is."""
+        return self._do(calls.get_batch(batch_id))
+
+    def list_items(
+        self, batch_id: str, *, states: Sequence[str] = (), limit: int = 100, cursor: str = ""
+    ) -> ItemPage:
+        """The sources of a batch, and what became of each."""
+        return self._do(calls.list_items(batch_id, states, limit, cursor))
+
+    def cancel(self, batch_id: str) -> BatchState:
+        """End a batch; what is indexed stays."""
+        return self._do(calls.steer(batch_id, "cancel"))
+
+    def pause(self, batch_id: str) -> BatchState:
+        """Hold a batch."""
+        return self._do(calls.steer(batch_id, "pause"))
+
+    def resume(self, batch_id: str) -> BatchState:
+        """Let a batch go on that was paused."""
+        return self._do(calls.steer(batch_id, "resume"))
+
+    def retry(self, batch_id: str) -> BatchState:
+        """Let the failed sources of a batch run again."""
+        return self._do(calls.steer(batch_id, "retry"))
+
+    def delete_batch(self, batch_id: str) -> None:
+        """Forget a batch that has ended."""
+        self._do(calls.delete_batch(batch_id))
+
+    def search(
+        self,
+        query: str = "",
+        *,
+        structured: Mapping[str, Any] | None = None,
+        like: str = "",
+        filters: Mapping[str, Any] | None = None,
+        limit: int = 10,
+        min_score: float = 0.0,
+        cursor: str = "",
+    ) -> SearchPage:
+        """Find objects by a sentence or a structured query, by an object, by limits."""
+        return self._do(
+            calls.search(
+                query,
+                structured=structured,
+                like=like,
+                filters=filters,
+                limit=limit,
+                min_score=min_score,
+                cursor=cursor,
+            )
+        )
+
+    def list_videos(self, *, limit: int = 100, cursor: str = "") -> VideoPage:
+        """Videos, by address."""
+        return self._do(calls.list_videos(limit, cursor))
+
+    def get_video(self, video_id: str) -> VideoState:
+        """A video."""
+        return self._do(calls.get_video(video_id))
+
+    def get_timeline(self, video_id: str, *, format: str = "jsonl") -> bytes:
+        """What each object of a video did, in a format that is one file."""
+        return self._do(calls.get_timeline(video_id, format))
+
+    def get_object(self, object_id: str) -> ObjectState:
+        """An object with its moments and path."""
+        return self._do(calls.get_object(object_id))
+
+    def get_thumbnail(self, object_id: str) -> bytes:
+        """A JPEG of an object."""
+        return self._do(calls.get_thumbnail(object_id))
+
+    def get_clip(
+        self,
+        object_id: str,
+        *,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        annotated: bool = True,
+    ) -> bytes:
+        """An MP4 of an object."""
+        return self._do(calls.get_clip(object_id, start_s, end_s, annotated))
+
+    def ask(self, object_id: str, question: str, *, moment_id: str = "") -> AnswerState:
+        """Ask the describing model about an object."""
+        return self._do(calls.ask(object_id, question, moment_id))
+
+    def begin_export(
+        self, format: str = "jsonl", *, videos: Sequence[str] = (), **options: Any
+    ) -> ExportState:
+        """Begin an export; `options` are its limits."""
+        return self._do(calls.begin_export(format, videos, options))
+
+    def get_export(self, export_id: str) -> ExportState:
+        """How an export stands."""
+        return self._do(calls.get_export(export_id))
+
+    def get_export_content(self, export_id: str) -> bytes:
+        """The file of an export that is done."""
+        return self._do(calls.get_export_content(export_id))
+
+    def upload(self, path: Path, *, name: str = "") -> UploadState:
+        """Send a video; its `source` goes into a batch."""
+        with path.open("rb") as file:
+            return self._do(calls.upload(name or path.name), content=file)
+
+    def watch(self, batch_id: str) -> Iterator[BatchState]:
+        """The progress of a batch whenever it changes, until it has ended."""
+        path = f"{calls.get_batch(batch_id).path}/events"
+        with self._http.stream("GET", path, timeout=None) as answer:
+            if answer.status_code != 200:
+                answer.read()
+                raise calls.read_error(answer.status_code, read_answer(answer))
+            name = ""
+            for line in answer.iter_lines():
+                if line.startswith("event: "):
+                    name = line.removeprefix("event: ")
+                elif line.startswith("data: ") and name in ("progress", "ended"):
+                    yield json.loads(line.removeprefix("data: "))
+
+    def _do(self, call: Call[T], *, content: Any = None) -> T:
+        """Do a call, again and again where that may help."""
+        for attempt in range(self._retries + 1):
+            is_last = attempt == self._retries or not call.is_repeatable
+            try:
+                answer = self._http.request(
+                    call.method,
+                    call.path,
+                    params=dict(call.params),
+                    headers=dict(call.headers),
+                    json=call.body,
+                    content=content,
+                )
+            except httpx2.TransportError as error:
+                if is_last:
+                    raise ServiceAwayError(
+                        f"{self._http.base_url} does not answer: {error}", do="check that the service runs"
+                    ) from error
+                time.sleep(calls.choose_wait(attempt, None))
+                continue
+            if answer.status_code in calls.REPEATED and not is_last:
+                time.sleep(calls.choose_wait(attempt, answer.headers.get("retry-after")))
+                continue
+            if answer.status_code >= 400:
+                raise calls.read_error(answer.status_code, read_answer(answer))
+            return cast(T, read_answer(answer))
+        raise AssertionError("the last attempt returns or raises")
+
+    def close(self) -> None:
+        """Give up connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_answer(answer: httpx2.Response) -> Any:
+    """JSON of an answer that is some, else its bytes; None where there are none."""
+    kind = answer.headers.get("content-type", "")
+    is_file = "content-disposition" in answer.headers
+    if kind.split(";")[0] in ("application/json", "application/problem+json") and not is_file:
+        try:
+            return answer.json()
+        except ValueError:
+            return {}
+    return answer.content or None
