@@ -8,6 +8,7 @@ import time
 from tubelet.orchestration.failures import choose_retry_s
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Event, UnitFailure
+from tubelet.orchestration.options import thaw_options
 from tubelet.settings import Settings
 
 
@@ -19,7 +20,8 @@ def bury_worker(unit_id: str, owner: str, died: str, *, ledger: Ledger, place: S
     entry = ledger.get_unit(unit_id)
     if entry is None or entry.state != "running" or entry.owner != owner:
         return False
-    wait_s = choose_retry_s(entry.attempts, place.max_attempts, place.retry_base_s, random.Random())
+    options = thaw_options(ledger.get_jobs([entry.job_id])[entry.job_id].options, place)
+    wait_s = choose_retry_s(entry.attempts, options.max_attempts, place.retry_base_s, random.Random())
     failure = UnitFailure(
         "transient",
         f"The worker that ran {unit_id} died: {died}. Attempts: {entry.attempts}. "

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tubelet.errors import TubeletError
 from tubelet.index.store import IndexStore
+from tubelet.orchestration.failures import classify_error
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Batch, Job, NewItem
 from tubelet.orchestration.unit import name_job, read_digest
@@ -33,8 +34,9 @@ def list_batch(
 ) -> None:
     """Expand the addresses of a batch into items of the ledger. `hear` is told every item.
 
-    What is wrong with one address becomes a failed item. What ends the whole listing is written into the
-    batch.
+    What is wrong with one address becomes a failed item. What ends the whole listing for good is written into
+    the batch; what may pass (a ledger or an index that does not answer) is raised, and the batch stays to be
+    listed.
     """
     try:
         for page in _grow_pages(expand_sources(batch.addresses, s3=s3)):
@@ -43,6 +45,8 @@ def list_batch(
             for item in items:
                 hear(item)
     except Exception as error:
+        if classify_error(error) == "transient":
+            raise
         if not isinstance(error, TubeletError):
             log.error("Listing of batch %s failed", batch.batch_id, exc_info=error)
         ledger.end_listing(batch.batch_id, error=str(error) or type(error).__name__)

@@ -5,17 +5,20 @@ One bad source never stops the others, and a run that failed anywhere says so in
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from tubelet.errors import InputError, StoreError
+from tubelet.errors import InputError, StoreError, TubeletError
 from tubelet.orchestration.batches import MAX_PRIORITY, submit_batch
 from tubelet.orchestration.coordinator import Coordinator
 from tubelet.orchestration.executors import open_executor
+from tubelet.orchestration.failures import choose_retry_s
 from tubelet.orchestration.keeping import remove_committed_results
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
@@ -120,6 +123,8 @@ class _Run:
         self._heard: SimpleQueue[NewItem] = SimpleQueue()
         self._reports: dict[str, VideoReport] = {}
         self._measured_s = 0.0
+        self._found: set[str] = set()
+        self._listing_failure: TubeletError | OSError | None = None
 
     def work(self, coordinator: Coordinator) -> IndexReport:
         lister = threading.Thread(target=self._list, name=f"listing {self._batch.batch_id}", daemon=True)
@@ -147,17 +152,36 @@ class _Run:
         self._report(_make_report(job, job.error))
 
     def _list(self) -> None:
-        list_batch(
-            self._batch,
-            ledger=self._ledger,
-            index=self._index,
-            s3=make_s3_options(self._settings),
-            hear=self._heard.put,
-        )
+        try:
+            self._list_patiently()
+        except (TubeletError, OSError) as error:  # raised again by the thread that waits for the listing
+            self._listing_failure = error
+
+    def _list_patiently(self) -> None:
+        """List all sources, and try again what may pass."""
+        for attempt in count(1):
+            try:
+                list_batch(
+                    self._batch,
+                    ledger=self._ledger,
+                    index=self._index,
+                    s3=make_s3_options(self._settings),
+                    hear=self._heard.put,
+                )
+                break
+            except (TubeletError, OSError):
+                wait_s = choose_retry_s(
+                    attempt, self._settings.max_attempts, self._settings.retry_base_s, random.Random()
+                )
+                if wait_s is None:
+                    raise
+                time.sleep(wait_s)
         for batch_id in self._broken_off:  # jobs that this batch asks for too go on
             self._ledger.set_control(batch_id, "cancelled")
 
     def _is_over(self) -> bool:
+        if self._listing_failure is not None:
+            raise self._listing_failure
         self._tell_found()
         if time.monotonic() - self._measured_s >= PROGRESS_S:
             self._tell_progress()
@@ -175,6 +199,9 @@ class _Run:
                 item = self._heard.get_nowait()
             except Empty:
                 break
+            if item.uri in self._found:  # listed again
+                continue
+            self._found.add(item.uri)
             self._observer.on_source_found(item.uri)
             if item.state != "waiting":
                 self._report(VideoReport(item.uri, item.state, reason=item.reason))

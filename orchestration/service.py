@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Iterator
 
-from tubelet.errors import StoreError
+from tubelet.errors import StoreError, TubeletError
 from tubelet.orchestration.coordinator import Coordinator
 from tubelet.orchestration.executors import open_executor
 from tubelet.orchestration.keeping import remove_committed_results
@@ -81,13 +81,18 @@ class WorkService:
             try:
                 waiting = [batch for batch in self._iterate_open() if not batch.has_listing_ended]
                 for batch in sorted(waiting, key=lambda batch: (-batch.priority, batch.batch_id)):
-                    list_batch(
-                        batch, ledger=self._ledger, index=self._index, s3=make_s3_options(self._settings)
-                    )
+                    self._list_one(batch)
                 self._put_index_in_order()
             except StoreError as error:
                 log.warning("No listing now: %s", error)
             self._lister_stop.wait(LOOK_S)
+
+    def _list_one(self, batch: Batch) -> None:
+        """List a batch. Where it does not work now it stays to be listed, and the others have their turn."""
+        try:
+            list_batch(batch, ledger=self._ledger, index=self._index, s3=make_s3_options(self._settings))
+        except (TubeletError, OSError) as error:
+            log.warning("Batch %s is not listed yet: %s", batch.batch_id, error)
 
     def _is_idle(self) -> bool:
         return next(self._iterate_open(), None) is None

@@ -98,7 +98,7 @@ class Ledger(Protocol):
     # Units
 
     def take_ready(self, limit: int, *, redispatch_s: float, batch_id: str = "") -> list[ReadyUnit]:
-        """Units that may run and were not taken within `redispatch_s`; first by priority, then as they came.
+        """Units that may run and were not taken within `redispatch_s`: by priority, `RUN_ORDER`, arrival.
 
         A job has the highest priority of the running batches that ask for it. Of the jobs that one batch asks
         for, as they came (none while it is held), or of all. A unit that is set back to waiting counts as not

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 UnitKind = Literal["plan", "chunk", "video"]
+RUN_ORDER: tuple[UnitKind, ...] = ("video", "chunk", "plan")
+"""Of one priority, what ends videos that are begun goes before what begins more of them."""
+
 UnitState = Literal["waiting", "running", "done", "failed", "cancelled"]
 ItemState = Literal["waiting", "running", "skipped", "done", "failed", "cancelled"]
 JobState = Literal["running", "done", "failed", "cancelled"]

@@ -6,10 +6,20 @@ import sqlite3
 from collections.abc import Iterable
 
 from tubelet.orchestration.ledger.checks import plan_payload
-from tubelet.orchestration.ledger.records import Batch, ErrorClass, Job, JobState, NewItem, NewUnit, UnitState
+from tubelet.orchestration.ledger.records import (
+    RUN_ORDER,
+    Batch,
+    ErrorClass,
+    Job,
+    JobState,
+    NewItem,
+    NewUnit,
+    UnitState,
+)
 from tubelet.orchestration.ledger.sqlite_rows import JOB_COLUMNS, read_job
 
 # the highest priority of the running batches that ask for a job; none: its units are held
+_NUMBER_BITS = 48
 _RANK = """
 UPDATE ledger_units SET priority = (
     SELECT max(b.priority) FROM ledger_items i JOIN ledger_batches b ON b.batch_id = i.batch_id
@@ -39,11 +49,14 @@ def begin_job(db: sqlite3.Connection, job_id: str, item: NewItem, batch: Batch) 
 
 def add_unit(db: sqlite3.Connection, job_id: str, unit: NewUnit, *, priority: int | None = None) -> None:
     """Add a unit to a job; one that is there already stays as it is."""
+    first = RUN_ORDER.index(unit.kind) << _NUMBER_BITS  # numbers say in which order units are taken
     db.execute(
         "INSERT INTO ledger_units"
-        " (unit_id, kind, job_id, priority, state, payload, num_blockers, unblocks, span_s)"
-        " VALUES (?, ?, ?, ?, 'waiting', ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        " (number, unit_id, kind, job_id, priority, state, payload, num_blockers, unblocks, span_s)"
+        " SELECT coalesce(max(number) + 1, ?), ?, ?, ?, ?, 'waiting', ?, ?, ?, ? FROM ledger_units"
+        " WHERE number BETWEEN ? AND ? ON CONFLICT DO NOTHING",
         (
+            first,
             unit.unit_id,
             unit.kind,
             job_id,
@@ -52,6 +65,8 @@ def add_unit(db: sqlite3.Connection, job_id: str, unit: NewUnit, *, priority: in
             unit.num_blockers,
             unit.unblocks,
             unit.span_s,
+            first,
+            first + (1 << _NUMBER_BITS) - 1,
         ),
     )
 

@@ -38,7 +38,7 @@ class SqliteUnits(SqliteFile):
     """The part of the ledger that says who runs what."""
 
     def take_ready(self, limit: int, *, redispatch_s: float, batch_id: str = "") -> list[ReadyUnit]:
-        """Units that may run and were not taken within `redispatch_s`, by priority, then as they came."""
+        """Units that may run and were not taken within `redispatch_s`: by priority, kind, arrival."""
         query = _READY_OF_BATCH if batch_id else _READY_OF_ALL
         now = self._now()
         values = {"now": now, "again": now - redispatch_s, "limit": limit, "batch_id": batch_id}

@@ -7,10 +7,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pytest
+
 from tubelet.orchestration.coordinator import Coordinator
+from tubelet.orchestration.dead_workers import bury_worker
 from tubelet.orchestration.executor import Returned
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.records import Batch, NewItem, ReadyUnit
+from tubelet.orchestration.options import freeze_options
 from tubelet.settings import load_settings
 
 
@@ -64,3 +68,19 @@ def test_the_caller_is_heard_while_units_are_under_way(tmp_path: Path) -> None:
         ledger.add_items("b", [NewItem("a.mp4", "etag:1", 1, "v")])
         Coordinator(ledger, executor, settings).run(is_over=is_over)
     assert asked_with == [1, 1, 0]
+
+
+@pytest.mark.parametrize(("allowed", "state"), [(1, "failed"), (2, "waiting")])
+def test_a_dead_workers_unit_has_the_attempts_of_its_batch(tmp_path: Path, allowed: int, state: str) -> None:
+    """They are frozen into the batch; those of the machine that finds the worker dead do not count."""
+    place = load_settings({"home": tmp_path, "max_attempts": 3})
+    options = freeze_options(place.model_copy(update={"max_attempts": allowed}))
+    with closing(open_ledger(place.ledger_location)) as ledger:
+        ledger.create_batch(Batch("b", "", 0.0, ("a.mp4",), options, "d"))
+        ledger.add_items("b", [NewItem("a.mp4", "etag:1", 1, "v")])
+        (unit,) = ledger.take_ready(1, redispatch_s=0.0)
+        assert ledger.acquire(unit.unit_id, "worker 1", lease_s=60.0)
+        assert bury_worker(unit.unit_id, "worker 1", "signal 9", ledger=ledger, place=place)
+        entry = ledger.get_unit(unit.unit_id)
+        assert entry is not None
+        assert entry.state == state

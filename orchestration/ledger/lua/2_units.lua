@@ -102,6 +102,9 @@ function units.save(unit, changes)
     units.queue(unit)
 end
 
+-- numbers say in which order units are taken: what ends videos before what begins more of them
+local first_number = { video = 0, chunk = 2 ^ 48, plan = 2 ^ 49 }
+
 -- add a unit to a job; one that is there already stays as it is
 function units.add(job_id, unit_id, kind, payload, span_s, num_blockers, unblocks)
     if redis.call("EXISTS", key("unit", unit_id)) == 1 then
@@ -109,7 +112,8 @@ function units.add(job_id, unit_id, kind, payload, span_s, num_blockers, unblock
     end
     local unit = {
         unit_id = unit_id, kind = kind, job_id = job_id, state = "waiting", payload = payload, span_s = span_s,
-        num_blockers = num_blockers, unblocks = unblocks, number = whole(redis.call("INCR", key("arrival"))),
+        num_blockers = num_blockers, unblocks = unblocks,
+        number = whole(first_number[kind] + redis.call("INCR", key("arrival"))),
         attempts = "0", not_before_s = "0", taken_s = "", owner = "", token = "0", settled_token = "0",
         expires_s = "0", progress_s = "0", seconds = "0", shrink = "0", error_class = "", error = "",
         models = "", call = "",

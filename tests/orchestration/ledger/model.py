@@ -15,6 +15,7 @@ from tubelet.orchestration.ledger.checks import (
     unknown_batch,
 )
 from tubelet.orchestration.ledger.records import (
+    RUN_ORDER,
     Batch,
     Control,
     Event,
@@ -168,8 +169,9 @@ class ModelLedger:
                 continue
             if taken_s is None or taken_s <= self._now() - redispatch_s:
                 priority = max(b.priority for b in asked)
-                ranked.append((0 if batch_id else -priority, number, priority, unit))
-        taken = [(unit, priority) for _, _, priority, unit in sorted(ranked)[:limit]]
+                order = (0 if batch_id else -priority, RUN_ORDER.index(unit.kind), number)
+                ranked.append((order, priority, unit))
+        taken = [(unit, priority) for _, priority, unit in sorted(ranked)[:limit]]
         for unit, _ in taken:
             self._taken_s[unit.unit_id] = self._now()
         return [ReadyUnit(u.unit_id, u.kind, u.job_id, u.span_s, priority) for u, priority in taken]

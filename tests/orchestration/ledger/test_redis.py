@@ -137,7 +137,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(server: RedisSer
         assert unit.state == "done"
     worker.join(60)
     assert done == [0, 1, 2, 3]
-    assert ready(fresh) == [plan_id("y"), video_id("x")]
+    assert ready(fresh) == [video_id("x"), plan_id("y")]
     assert fresh.measure_stages()["chunk"].done == 4
     ledger.complete(acquire(ledger, video_id("x")), UnitResult(1.0))
     finish(ledger, "y")

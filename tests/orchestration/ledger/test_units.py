@@ -39,6 +39,15 @@ def test_units_are_ready_as_they_came_and_taken_once(ledger: Ledger, clock: Cloc
     assert ready(ledger) == []
 
 
+def test_what_ends_videos_goes_before_what_begins_more(ledger: Ledger) -> None:
+    """A large batch is not opened whole before its first videos are done."""
+    begin(ledger, "a", "b", "c")
+    plan(ledger, "b", num_chunks=2)
+    assert ready(ledger, 3) == [chunk_id("b", 0), chunk_id("b", 1), plan_id("a")]
+    run_chunks(ledger, "b", 2)
+    assert ready(ledger, redispatch_s=0.0) == [video_id("b"), plan_id("a"), plan_id("c")]
+
+
 def test_a_taken_unit_that_nobody_acquired_is_ready_again(ledger: Ledger, clock: Clock) -> None:
     begin(ledger, "a", "b")
     assert ready(ledger, 1) == [plan_id("a")]
