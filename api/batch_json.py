@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from tubelet.orchestration.ledger.records import Batch, Item
-from tubelet.orchestration.progress import STAGES, BatchProgress
+from tubelet.orchestration.ledger.records import Batch, Item, ItemCounts, StageProgress
+from tubelet.orchestration.progress import STAGES, BatchProgress, Stage
 
 
 def batch_to_json(batch: Batch) -> dict[str, Any]:
@@ -46,3 +46,22 @@ def item_to_json(item: Item) -> dict[str, Any]:
     told = asdict(item)
     del told["batch_id"], told["identity"]
     return told
+
+
+def json_to_progress(told: dict[str, Any]) -> BatchProgress:
+    """What `progress_to_json` told, to be shown as if the ledger were here."""
+    batch = Batch(
+        batch_id=told["batch_id"],
+        name=told["name"],
+        created_s=told["created_s"],
+        addresses=tuple(told["sources"]),
+        options="",
+        digest="",
+        priority=told["priority"],
+        listing_error=told["listing_error"],
+    )
+    stages = []
+    for each in told["stages"]:
+        progress = StageProgress(**{name: each[name] for name in StageProgress.__dataclass_fields__})
+        stages.append(Stage(each["kind"], progress, each["rate"], each["left_s"]))
+    return BatchProgress(batch, told["state"], ItemCounts(**told["counts"]), tuple(stages))

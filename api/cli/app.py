@@ -41,6 +41,10 @@ Home = Annotated[
 Config = Annotated[
     Path | None, typer.Option("--config", help="TOML file with settings.", metavar="FILE", show_default=False)
 ]
+Server = Annotated[
+    str | None,
+    typer.Option("--server", help="Ask this service instead of the home.", metavar="URL", show_default=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 
 

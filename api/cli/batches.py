@@ -10,25 +10,28 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from tubelet.api.batch_json import batch_to_json, progress_to_json
+from tubelet.api.batch_json import batch_to_json, json_to_progress, progress_to_json
 from tubelet.api.cli.app import (
     EXIT_SOME_FAILED,
     AsJson,
     Config,
     Home,
+    Server,
     app,
     console,
     format_time,
     notice,
+    notices,
     print_json,
 )
+from tubelet.api.cli.remote import open_client
 from tubelet.errors import InputError
 from tubelet.orchestration.batches import submit_batch
 from tubelet.orchestration.ledger.opening import open_ledger
@@ -36,6 +39,9 @@ from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Batch, Control, ItemState
 from tubelet.orchestration.progress import ENDED, STAGES, BatchProgress, measure_batch
 from tubelet.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from tubelet.api.client import Client
 
 BatchId = Annotated[
     str, typer.Argument(metavar="BATCH", help="The id that submit printed, or how it begins.")
@@ -61,6 +67,7 @@ def submit_command(
         str, typer.Option(help="Idempotency key: submitting again under it gives the same batch.")
     ] = "",
     as_json: AsJson = False,
+    server: Server = None,
     home: Home = None,
     config: Config = None,
 ) -> None:
@@ -68,9 +75,20 @@ def submit_command(
 
     The options are frozen into the batch. Example: [bold]tubelet submit 's3://archive/2026/**'[/]
     """
-    settings = load_settings(
-        {"home": home, "profile": profile, "sample_fps": sample_fps, "chunk_s": chunk_s}, config=config
-    )
+    options = {"profile": profile, "sample_fps": sample_fps, "chunk_s": chunk_s}
+    settings = load_settings({"home": home, "server": server, **options}, config=config)
+    if settings.server:
+        with open_client(settings) as client:
+            given = {option: value for option, value in options.items() if value is not None}
+            taken = client.submit(
+                [_send(source, client) for source in sources],
+                name=name,
+                priority=priority,
+                options=given,
+                idempotency_key=key,
+            )
+        _print_submitted(dict(taken), as_json=as_json)
+        return
     with _open(settings) as ledger:
         batch = submit_batch(
             [_make_absolute(source) for source in sources],
@@ -80,11 +98,7 @@ def submit_command(
             priority=priority,
             idempotency_key=key,
         )
-    if as_json:
-        print_json(batch_to_json(batch))
-    else:
-        console.print(batch.batch_id, highlight=False)
-        notice("submitted", f"now or later: tubelet work, and tubelet status {batch.batch_id}", "green")
+    _print_submitted(batch_to_json(batch), as_json=as_json)
 
 
 @app.command("work")
@@ -117,11 +131,15 @@ def status_command(
     batch_id: Annotated[str, typer.Argument(metavar="[BATCH]", help="One batch, with its stages.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing it until it has ended.")] = False,
     as_json: AsJson = False,
+    server: Server = None,
     home: Home = None,
     config: Config = None,
 ) -> None:
     """Show how far batches are. Exit code 3 for a batch in which some source failed."""
-    settings = load_settings({"home": home}, config=config)
+    settings = load_settings({"home": home, "server": server}, config=config)
+    if settings.server:
+        _show_remote(batch_id, settings, watch=watch, as_json=as_json)
+        return
     with _open(settings) as ledger:
         if not batch_id:
             shown = [measure_batch(batch, ledger) for batch in ledger.list_batches(limit=NUM_SHOWN)]
@@ -216,6 +234,46 @@ def _stopping_gently(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _print_submitted(told: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(told)
+    else:
+        console.print(told["batch_id"], highlight=False)
+        notice("submitted", f"now or later: tubelet work, and tubelet status {told['batch_id']}", "green")
+
+
+def _send(source: str, client: Client) -> str:
+    """What a service on another machine is given: files of this one are uploaded."""
+    path = Path(source)
+    return client.upload(path)["source"] if "://" not in source and path.is_file() else source
+
+
+def _show_remote(batch_id: str, settings: Settings, *, watch: bool, as_json: bool) -> None:
+    with open_client(settings) as client:
+        if not batch_id:
+            told = client.list_batches(limit=NUM_SHOWN)["batches"]
+            if as_json:
+                print_json(told)
+            else:
+                console.print(_tabulate([json_to_progress(dict(each)) for each in told]))
+            return
+        state = client.get_batch(batch_id)
+        if watch:
+            for state in client.watch(batch_id):
+                if not as_json:
+                    counts = state["counts"]
+                    notices.print(f"{state['state']}: {counts['done']} of {counts['found']}", highlight=False)
+        failed = client.list_items(batch_id, states=FAILED, limit=NUM_SHOWN)["items"]
+    if as_json:
+        print_json(state)
+    else:
+        _print_batch(json_to_progress(dict(state)))
+    for item in failed:
+        notice("failed", f"{item['uri']}: {item['reason']}", "bold red")
+    if state["counts"]["failed"] or state["listing_error"]:
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _make_absolute(source: str) -> str:

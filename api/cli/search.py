@@ -6,14 +6,14 @@ import dataclasses
 import re
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from tubelet.api.cli.app import AsJson, Config, Home, app, console, format_time, print_json
+from tubelet.api.cli.app import AsJson, Config, Home, Server, app, console, format_time, print_json
 from tubelet.api.cli.asking import (
     Colours,
     Drawn,
@@ -26,7 +26,9 @@ from tubelet.api.cli.asking import (
     make_limits,
     read_request,
 )
+from tubelet.api.cli.remote import json_to_result, open_client
 from tubelet.errors import InputError, QueryError
+from tubelet.index.query import parse_query
 from tubelet.index.searching.results import result_to_json
 from tubelet.index.searching.verifying import DEFAULT_SECONDS, MAX_VERIFIED
 from tubelet.index.structured_query import Query, SearchFilter
@@ -34,7 +36,7 @@ from tubelet.model.marking import parse_box
 from tubelet.orchestration.looking import look_at_picture
 from tubelet.orchestration.searching import Verification, search_index
 from tubelet.records import SearchResult
-from tubelet.settings import load_settings
+from tubelet.settings import Settings, load_settings
 
 
 @app.command("search")
@@ -75,6 +77,7 @@ def search_command(
         typer.Option(help="Folder for pictures of the hits. [default: HOME/hits]", metavar="DIR"),
     ] = None,
     as_json: AsJson = False,
+    server: Server = None,
     home: Home = None,
     config: Config = None,
 ) -> None:
@@ -85,7 +88,7 @@ def search_command(
 
     Example: [bold]tubelet search "red car turning left"[/]
     """
-    settings = load_settings({"home": home}, config=config)
+    settings = load_settings({"home": home, "server": server}, config=config)
     query = read_request(sentence, structured, start=start, end=end, region=region, how=region_how)
     within = make_limits(videos, labels, colours)
     if like:
@@ -101,6 +104,19 @@ def search_command(
             expected='a sentence, such as "red car turning left", or one of the options',
             do="say what to look for",
         )
+    if settings.server:
+        if verify or thumbnails is not None:
+            raise InputError(
+                "--verify and --thumbnails are given with a service",
+                expected="a search of hits alone",
+                do="leave them out",
+            )
+        page = _ask_service(settings, sentence, query, within, limit, min_score, cursor)
+        if as_json:
+            print_json(page)
+        else:
+            _print_page(json_to_result(page))
+        return
     result = dataclasses.replace(
         search_index(
             query,
@@ -118,15 +134,44 @@ def search_command(
         if thumbnails is not None:
             save_thumbnails(result, thumbnails)
         return
-    print_hits(result)
+    folder = thumbnails or settings.home / "hits" / _slug(result.query)
     if result.hits:
-        folder = thumbnails or settings.home / "hits" / _slug(result.query)
         save_thumbnails(result, folder, replace=thumbnails is None)
-        console.print(escape(f"Pictures: {folder}"), highlight=False, soft_wrap=True)
+    _print_page(result, folder if result.hits else None)
+
+
+def _print_page(result: SearchResult, pictures: Path | None = None) -> None:
+    print_hits(result)
+    if pictures is not None:
+        console.print(escape(f"Pictures: {pictures}"), highlight=False, soft_wrap=True)
     for note in result.notes:
         console.print(f"[dim]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     if result.next_cursor:
         console.print(f"[dim]Next page:[/] --cursor {result.next_cursor}", highlight=False, soft_wrap=True)
+
+
+def _ask_service(
+    settings: Settings,
+    sentence: str,
+    query: Query,
+    within: SearchFilter,
+    limit: int,
+    min_score: float,
+    cursor: str,
+) -> dict[str, Any]:
+    """The page of hits of a service. A sentence that nothing was added to is read there."""
+    is_plain = bool(sentence) and query == parse_query(sentence)
+    filters = {name: value for name, value in dataclasses.asdict(within).items() if value not in ((), None)}
+    with open_client(settings) as client:
+        page = client.search(
+            sentence if is_plain else "",
+            structured=None if is_plain else query.to_json(),
+            filters=filters,
+            limit=limit,
+            min_score=min_score,
+            cursor=cursor,
+        )
+    return {**page, "query": sentence or page["query"]}
 
 
 def print_hits(result: SearchResult) -> None:

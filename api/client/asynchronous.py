@@ -57,7 +57,7 @@ class AsyncClient:
         webhook: str = "",
         idempotency_key: str = "",
     ) -> BatchState:
-        """Ask for videos to be indexed. `options` decide the rows; `webhook` is told when the batch has ended."""
+        """Ask for videos to be indexed. `options` decide the rows; `webhook` is told when it has ended."""
         return await self._do(
             calls.submit(
                 sources,

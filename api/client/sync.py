@@ -55,7 +55,7 @@ class Client:
         webhook: str = "",
         idempotency_key: str = "",
     ) -> BatchState:
-        """Ask for videos to be indexed. `options` decide the rows; `webhook` is told when the batch has ended."""
+        """Ask for videos to be indexed. `options` decide the rows; `webhook` is told when it has ended."""
         return self._do(
             calls.submit(
                 sources,

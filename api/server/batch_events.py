@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
 
@@ -51,7 +51,7 @@ class BatchWatch:
 
     async def listen(
         self, tenant: Tenant, batch_id: str, *, keep_alive_s: float
-    ) -> AsyncIterator[tuple[int, Told | None]]:
+    ) -> AsyncGenerator[tuple[int, Told | None], None]:
         """What is told of a batch, the newest first of all, until it has ended or is gone.
 
         None where nothing new was told for `keep_alive_s`.

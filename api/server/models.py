@@ -32,23 +32,27 @@ def _as_json(value: Any) -> str:
     return json.dumps(value)
 
 
-def _structured(about: str, example: dict[str, Any]) -> Any:
-    return Annotated[
-        str,
-        PlainValidator(_as_json),
-        WithJsonSchema({"type": "object", "description": about, "examples": [example]}),
-    ]
+def _describe(about: str, example: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "object", "description": about, "examples": [example]})
 
 
-Structured = _structured(
-    "A structured query: conditions, steps, relations, count, time, region (docs/search.md).",
-    {"conditions": [{"kind": "colour", "values": ["red"]}, {"kind": "category", "values": ["car"]}]},
-)
-Filters = _structured(
-    "Exact limits: video_ids, uris, object_ids, labels, colours, sizes, turns, headings, stopped, start_s, "
-    "end_s, min_duration_s, min_speed, max_speed, min_track_score.",
-    {"labels": ["vehicle"], "start_s": 0, "end_s": 60},
-)
+Structured = Annotated[
+    str,
+    PlainValidator(_as_json),
+    _describe(
+        "A structured query: conditions, steps, relations, count, time, region (docs/search.md).",
+        {"conditions": [{"kind": "colour", "values": ["red"]}, {"kind": "category", "values": ["car"]}]},
+    ),
+]
+Filters = Annotated[
+    str,
+    PlainValidator(_as_json),
+    _describe(
+        "Exact limits: video_ids, uris, object_ids, labels, colours, sizes, turns, headings, stopped, "
+        "start_s, end_s, min_duration_s, min_speed, max_speed, min_track_score.",
+        {"labels": ["vehicle"], "start_s": 0, "end_s": 60},
+    ),
+]
 
 
 class BatchOptions(_Body):
@@ -85,7 +89,7 @@ class BatchRequest(_Body):
     )
     name: str = Field("", max_length=200, description="A name for people.")
     priority: int = Field(0, ge=-100, le=100, description="Higher goes first.")
-    options: BatchOptions = Field(default_factory=BatchOptions)
+    options: BatchOptions | None = None
     webhook: WebhookRequest | None = None
 
     model_config = ConfigDict(

@@ -115,7 +115,7 @@ class _Pinned(http.client.HTTPConnection):
     """A connection to an address that was checked, under the host's name."""
 
     def __init__(self, target: Target) -> None:
-        self.default_port = 443 if target.is_tls else 80  # type: ignore[misc]
+        self.default_port = 443 if target.is_tls else 80
         super().__init__(target.host, target.port, timeout=TIMEOUT_S)
         self._target = target
 

@@ -233,9 +233,9 @@ def _tell_all(request: Request, batch: Batch, tenant: Tenant) -> dict[str, Any]:
     return told if webhook is None else {**told, "webhook": webhook_to_json(webhook)}
 
 
-def _choose_options(options: BatchOptions, settings: Settings) -> Settings:
+def _choose_options(options: BatchOptions | None, settings: Settings) -> Settings:
     """The tenant's settings with a batch's options. Only registered names: others would import anything."""
-    given = options.model_dump(exclude_none=True)
+    given = options.model_dump(exclude_none=True) if options is not None else {}
     for name in ("tracker", "captioner", "recogniser"):
         if ":" in given.get(name, ""):
             raise Problem(
