@@ -36,10 +36,11 @@ from tubelet.model.tracking.sam2.discovery import DiscoverySettings, discover
 from tubelet.model.tracking.sam2.engine import IMAGE_MEAN, IMAGE_STD, Sam2Session
 from tubelet.model.tracking.sam2.network import Sam2Network, TransformersNetwork
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
-from tubelet.model.tracking.sam2.settings import TrackerSettings
+from tubelet.model.tracking.sam2.settings import TrackerSettings, read_settings
 from tubelet.model.tracking.sam2.tracker import Sam2Tracker, make_tracker
-from tubelet.model.tracking.sam2.weights import load_network
+from tubelet.model.tracking.sam2.weights import find_folder, load_network
 from tubelet.model.tracking.truth import read_mask_folder
+from tubelet.orchestration.evaluation.following import Sam2Follower
 from tubelet.records import Rle
 
 WARM_UP_FRAMES = 17
@@ -247,7 +248,7 @@ def evaluate(folder: Path, checkpoint: str | None) -> None:
     rows = [_score("motion", "none", truth, _run_tracker(MotionTracker(), frames))]
     if checkpoint is not None:
         rows.append(_score(checkpoint, "none", truth, _run_tracker(make_tracker(checkpoint), frames)))
-        given = _run_given(load_network(checkpoint), frames, truth[0])
+        given = _run_given(checkpoint, frames, truth[0])
         rows.append(_score(checkpoint, "first mask", truth, given))
     print_table(
         f"{pictures.name}, {len(frames)} frames",
@@ -269,16 +270,12 @@ def _run_tracker(tracker: Tracker, frames: list[Frame]) -> Result:
     return [_enlarge(found, height, width) for found in result], (time.perf_counter() - started) / len(frames)
 
 
-def _run_given(network: Sam2Network, frames: list[Frame], first: dict[int, Rle]) -> Result:
+def _run_given(checkpoint: str, frames: list[Frame], first: dict[int, Rle]) -> Result:
+    by = read_settings(find_folder(checkpoint)).follow_by
+    follower = Sam2Follower(load_network(checkpoint), by=by)
     started = time.perf_counter()
-    session = Sam2Session(network)
-    result = []
-    for frame in frames:
-        seen = session.advance(frame.image)
-        if frame is frames[0]:
-            seen = session.add({number: MaskPrompt(decode_mask(mask)) for number, mask in first.items()})
-        result.append(dict(zip(seen.numbers, seen.encode(*frame.image.shape[:2]), strict=True)))
-    return result, (time.perf_counter() - started) / len(frames)
+    prompts = {0: {number: decode_mask(mask) for number, mask in first.items()}}
+    return follower.follow(frames, [], prompts), (time.perf_counter() - started) / len(frames)
 
 
 def _enlarge(found: dict[int, Rle], height: int, width: int) -> dict[int, Rle]:
