@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from tests.api.tiny_index import make_settings
+from tests.orchestration.light_models import LIGHT_EMBEDDER
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 ADDRESS = "http://127.0.0.1:8000"
@@ -17,12 +18,14 @@ ADDRESS = "http://127.0.0.1:8000"
 
 def test_the_example_indexes_searches_and_cuts_clips(tmp_path: Path, clip: Path) -> None:
     (block,) = re.findall(r"^```python with a service\n(.*?)^```", README.read_text(), re.M | re.S)
-    home = make_settings(tmp_path / "home").home
+    home = tmp_path / "home"
     home.mkdir()
-    (home / "tubelet.toml").write_text('profile = "quick"\nrecogniser = "none"\nworkers = 1\n')
+    light = f'profile = "quick"\nrecogniser = "none"\nworkers = 1\nembedder = "{LIGHT_EMBEDDER}"\n'
+    (home / "tubelet.toml").write_text(light)
     (tmp_path / "junction.mp4").write_bytes(clip.read_bytes())
     command = [sys.executable, "-m", "tubelet", "serve", "--port", "0", "--home", str(home)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(README.parent)}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stderr is not None
         address = ""
