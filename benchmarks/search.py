@@ -2,8 +2,9 @@
 
     python benchmarks/search.py [--rows 10000 100000] [--folder DIR] [--repeats 3]
 
-Moments are made up; their captions are what the `attributes` captioner says of such an object, embedded by
-MiniLM, and each moment's vector is its caption's with noise, so that vectors cluster as real ones do. The
+Moments are made up, each of one of 4,000 kinds; their captions are what the `attributes` captioner says of
+such an object, embedded by MiniLM, and each moment's vector is its caption's with noise, so that vectors
+cluster as real ones do. The
 time of embedding a query is not counted. Overhead is the time outside LanceDB's calls over the time inside
 them. Recall counts hits that score no less than the tenth of the exact answer, so that ties do not matter.
 With --folder, an index is kept and used again.
@@ -36,6 +37,8 @@ from tubelet.records import Attributes, IndexedObject, ModelNames, Moment, Motio
 
 MODELS = ModelNames("made-up@1", "attributes@1", "minilm@1")
 MOMENTS_A_VIDEO, MOMENTS_AN_OBJECT, PATH_POINTS = 1000, 2, 12
+NUM_LOOKS, NUM_WAYS = 200, 20
+"""Different attributes, and different motions; moments are made of any of the one and any of the other."""
 VIDEO_S = 600.0
 THUMBNAIL = bytes(1024)
 NOISE = 0.2
@@ -129,6 +132,8 @@ class Maker:
         self._random = np.random.default_rng(seed)
         self._embedder = MiniLmEmbedder()
         self._vectors: dict[str, np.ndarray[Any, Any]] = {}
+        self._looks = [self._draw_attributes() for _ in range(NUM_LOOKS)]
+        self._ways = [self._draw_motion() for _ in range(NUM_WAYS)]
 
     def make_video(self, number: int) -> Video:
         """Ten minutes of 1280 x 720."""
@@ -164,31 +169,21 @@ class Maker:
             for draft, vector in zip(drafts, noisy.tolist(), strict=True)
         ]
 
-    def _draft(self, video: Video, number: int) -> Moment:
+    def _draw_attributes(self) -> Attributes:
         random = self._random
-        place, part = divmod(number, MOMENTS_AN_OBJECT)
-        if part == 0:
-            self._attributes = Attributes(
-                colours=(COLOURS[random.integers(len(COLOURS))],),
-                colour_shares=(0.7,),
-                size=SIZES[random.integers(4)],  # type: ignore[arg-type]
-                category=CATEGORIES[random.integers(len(CATEGORIES))],
-            )
-            self._start_s = float(random.uniform(0, VIDEO_S - 30))
-            self._at = random.uniform((50, 50), (1200, 650))
+        return Attributes(
+            colours=(COLOURS[random.integers(len(COLOURS))],),
+            colour_shares=(0.7,),
+            size=SIZES[random.integers(4)],  # type: ignore[arg-type]
+            category=CATEGORIES[random.integers(len(CATEGORIES))],
+        )
+
+    def _draw_motion(self) -> Motion:
+        random = self._random
         stopped = bool(random.random() < 0.25)
         heading = int(random.integers(8))
         turn = "none" if stopped else ("none", "none", "none", "left", "right", "u")[random.integers(6)]
-        start_s, length_s = self._start_s, float(random.uniform(1, 8))
-        self._start_s += length_s
-        times = np.linspace(start_s, start_s + length_s, PATH_POINTS)
-        way = (
-            np.zeros(2)
-            if stopped
-            else 30 * np.array([np.cos(heading * np.pi / 4), -np.sin(heading * np.pi / 4)])
-        )
-        points = self._at + np.outer(times - start_s, way)
-        motion = Motion(
+        return Motion(
             heading="none" if stopped else HEADINGS[heading],  # type: ignore[arg-type]
             heading_deg=None if stopped else 45.0 * heading,
             speed=0.0 if stopped else float(random.uniform(0.3, 3)),
@@ -200,6 +195,21 @@ class Maker:
             entry_side="left" if random.random() < 0.1 else None,
             exit_side="top" if random.random() < 0.1 else None,
         )
+
+    def _draft(self, video: Video, number: int) -> Moment:
+        random = self._random
+        place, part = divmod(number, MOMENTS_AN_OBJECT)
+        if part == 0:
+            self._attributes = self._looks[random.integers(NUM_LOOKS)]
+            self._start_s = float(random.uniform(0, VIDEO_S - 30))
+            self._at = random.uniform((50, 50), (1200, 650))
+        motion = self._ways[random.integers(NUM_WAYS)]
+        start_s, length_s = self._start_s, float(random.uniform(1, 8))
+        self._start_s += length_s
+        times = np.linspace(start_s, start_s + length_s, PATH_POINTS)
+        angle = np.deg2rad(motion.heading_deg or 0.0)
+        way = (0.0 if motion.stopped else 30.0) * np.array([np.cos(angle), -np.sin(angle)])
+        points = self._at + np.outer(times - start_s, way)
         return Moment(
             moment_id=f"{video.video_id}-m{number:04d}",
             object_id=f"{video.video_id}-o{place:04d}",
