@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Any
 
 from tubelet.api.server.problems import CODES, make_body
@@ -160,10 +160,13 @@ def told(value: Any, *codes: str, status: int = 200, about: str = "Done") -> Res
     return {**good, **problems(*codes)}
 
 
-def sent(media_type: str, *codes: str, about: str, example: Any = None) -> Responses:
-    """An answer of another kind, and the problems that may come in its place."""
-    content: Mapping[str, Any] = {} if example is None else {"example": example}
-    return {200: {"description": about, "content": {media_type: content}}, **problems(*codes)}
+def sent(
+    media_type: str, *codes: str, about: str, example: Any = None, others: Collection[str] = ()
+) -> Responses:
+    """An answer of another kind (or of `others`), and the problems that may come in its place."""
+    kinds: dict[str, Any] = {kind.partition(";")[0]: {} for kind in others}
+    kinds[media_type] = {} if example is None else {"example": example}
+    return {200: {"description": about, "content": kinds}, **problems(*codes)}
 
 
 def problems(*codes: str) -> Responses:

@@ -142,6 +142,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(OSError, _answer_os_error)
+    app.add_exception_handler(UnicodeError, _answer_unicode_error)
 
 
 def _answer(request: Request, problem: Problem, **more: Any) -> JSONResponse:
@@ -190,6 +191,12 @@ def _answer_os_error(request: Request, error: Exception) -> JSONResponse:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _answer(request, Problem("no-room", "The disk is full", do="make room, then try again"))
     return _answer_failure(request, error)
+
+
+def _answer_unicode_error(request: Request, error: Exception) -> JSONResponse:
+    return _answer(
+        request, Problem("bad-input", "A text holds half a character", expected="whole characters")
+    )
 
 
 def _answer_failure(request: Request, error: Exception) -> JSONResponse:

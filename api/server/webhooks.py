@@ -83,7 +83,10 @@ class Webhooks:
 
     def check(self, url: str) -> None:
         """Raise InputError for an address that no webhook may go to."""
-        find_target(url, self._settings.api_webhook_hosts)
+        try:
+            find_target(url, self._settings.api_webhook_hosts)
+        except TransientError as error:
+            raise InputError(error.found, expected="a host with an address", do=error.do) from None
 
     def add(self, tenant: Tenant, batch_id: str, url: str, secret: str) -> Webhook:
         """Tell an address when a batch has ended. One that the batch has already stays as it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +45,7 @@ def read_events(served: Served, batch_id: str) -> list[tuple[str, dict[str, Any]
     return told
 
 
-def test_a_dropped_video_is_indexed_and_found(
+def test_a_dropped_video_is_indexed_and_found_though_the_worker_is_killed(
     start_service: StartService, tmp_path: Path, clip: Path
 ) -> None:
     settings = make_settings(tmp_path / "home")
@@ -58,6 +59,8 @@ def test_a_dropped_video_is_indexed_and_found(
         )
         assert (upload["name"], upload["container"]) == ("ber_den_Platz.mp4", "mov")
         batch = submit(served, upload["source"], name="dropped", options={"sample_fps": 4})
+        (worker,) = (each for each in multiprocessing.active_children() if each.name == "tubelet-work")
+        worker.kill()
         events = read_events(served, batch["batch_id"])
         assert [name for name, _ in events].count("ended") == 1
         state = served.get(f"/v1/batches/{batch['batch_id']}")

@@ -72,7 +72,10 @@ def get_status(request: Request, export_id: ExportId, caller: CanSearch) -> Resp
     "/{export_id}/content",
     response_class=FileResponse,
     responses=examples.sent(
-        "application/octet-stream", "not-found", "conflict", about="The file; ranges are taken"
+        "application/octet-stream",
+        *("not-found", "conflict"),
+        about="The file; ranges are taken",
+        others=(*FORMAT_TYPES.values(), "application/zip"),
     ),
 )
 def get_content(request: Request, export_id: ExportId, caller: CanSearch) -> Response:
@@ -89,7 +92,7 @@ def get_content(request: Request, export_id: ExportId, caller: CanSearch) -> Res
     etag = make_etag("export", export_id).removeprefix("W/")
     if has_etag(request, etag):
         return not_modified(etag)
-    media_type = FORMAT_TYPES.get(path.suffix, "application/octet-stream")
+    media_type = _find_type(path.suffix)
     return FileResponse(
         path, filename=found.file_name, media_type=media_type, headers=dict(keep_headers(etag))
     )
@@ -104,3 +107,7 @@ def delete_export(export_id: ExportId, caller: CanSearch) -> Response:
     """Forget an export and its file."""
     remove_export(caller.tenant, export_id)
     return Response(status_code=204)
+
+
+def _find_type(suffix: str) -> str:
+    return "application/zip" if suffix == ".zip" else FORMAT_TYPES.get(suffix, "application/octet-stream")

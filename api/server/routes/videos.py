@@ -20,7 +20,7 @@ from tubelet.api.server.answers import (
     write_place,
 )
 from tubelet.api.server.auth import CanSearch
-from tubelet.api.server.media import send_media
+from tubelet.api.server.media import MEDIA_TYPES, send_media
 from tubelet.api.server.problems import not_found
 from tubelet.api.server.tenants import Tenant
 
@@ -77,6 +77,7 @@ def get_video(request: Request, video_id: VideoId, caller: CanSearch) -> Respons
         *("not-found", "unknown-name", "bad-input"),
         about="The file, as a stream",
         example='{"object_id": "o5d2e8a7b1c9f0463", "moments": []}\n',
+        others=FORMAT_TYPES.values(),
     ),
 )
 def get_timeline(
@@ -122,6 +123,7 @@ def get_timeline(
         "video/mp4",
         *("not-found", "source-missing", "source-changed", "bad-range", "unavailable"),
         about="The video's bytes; ranges are taken",
+        others=(*MEDIA_TYPES.values(), "application/octet-stream"),
     ),
 )
 def get_media(request: Request, video_id: VideoId, caller: CanSearch) -> Response:
