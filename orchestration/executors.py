@@ -18,8 +18,8 @@ def open_executor(settings: Settings, ledger: Ledger) -> Iterator[Executor]:
     """The executor of these settings, ready for units.
 
     Local processes have the home to themselves as long as it is open, and what an earlier run left half done
-    is cleared first. Celery's workers have homes of their own. Raises StoreError when the home is in use, or
-    the broker does not answer.
+    is cleared first. Celery's workers have homes of their own, and actors of Ray those of their machines.
+    Raises StoreError when the home is in use, or the broker or Ray does not answer.
     """
     if settings.executor == "celery":
         from tubelet.orchestration.celery_executor import CeleryExecutor
@@ -27,8 +27,24 @@ def open_executor(settings: Settings, ledger: Ledger) -> Iterator[Executor]:
         with CeleryExecutor(settings) as sender:
             yield sender
         return
+    if settings.executor == "ray":
+        from tubelet.orchestration.ray_executor import RayExecutor
+
+        actors = RayExecutor(settings)
+        with WorkStore(settings).claim(), _given_back(ledger, actors.owners), actors:
+            yield actors
+        return
     with WorkStore(settings).claim():
         remove_unfinished_masks(settings)
         ledger.give_back_all(name_owners(settings))
         with LocalExecutor(settings) as executor:
             yield executor
+
+
+@contextmanager
+def _given_back(ledger: Ledger, owners: str) -> Iterator[None]:
+    """In the end, give back as no attempts what these owners were stopped in the middle of."""
+    try:
+        yield
+    finally:
+        ledger.give_back_all(owners)

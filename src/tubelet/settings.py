@@ -15,7 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from tubelet.errors import SettingsError, UnknownNameError
 
@@ -29,6 +37,23 @@ def _split(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+def _read_bounds(value: Any) -> Any:
+    """Two numbers from `2` or `0-4`; none from nothing."""
+    if not isinstance(value, (str, int)):
+        return value
+    least, dash, most = str(value).partition("-")
+    return (least, most if dash else least) if least else None
+
+
+def _check_bounds(bounds: tuple[int, int] | None) -> tuple[int, int] | None:
+    if bounds is not None and not (0 <= bounds[0] <= bounds[1] and 1 <= bounds[1] <= 100_000):
+        raise ValueError("the least must not be above the most, nor the most below 1")
+    return bounds
+
+
+Bounds = Annotated[tuple[int, int] | None, BeforeValidator(_read_bounds), AfterValidator(_check_bounds)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +136,31 @@ class Settings(BaseModel):
     max_moment_s: float = Field(10.0, ge=1, le=600, description="A moment is never longer.")
     workers: int = Field(0, ge=0, le=1024, description="Worker processes; 0 chooses by the cores.")
     max_attempts: int = Field(3, ge=1, le=100, description="Tries for a unit that may succeed another time.")
+    shrink: int = Field(
+        0, ge=0, le=30, description="Halve what goes through a network at once, so many times."
+    )
     decode_timeout_s: float = Field(60.0, gt=0, description="The decoder is stopped when silent for longer.")
     decoder: Literal["pyav", "decord2"] = Field(
         "pyav", description="Who decodes; both give the same pictures (docs/benchmarks.md)."
     )
     ledger: str = Field("", description="File or redis:// address of the ledger. Empty: HOME/ledger.sqlite.")
-    executor: Literal["local", "celery"] = Field(
-        "local", description="Where units of work run: local processes, or Celery workers."
+    executor: Literal["local", "celery", "ray"] = Field(
+        "local", description="Where units of work run: local processes, Celery workers, or actors of Ray."
     )
     broker: str = Field(
         "", description="redis:// address of Celery's queues. Empty: the ledger's, when that is Redis."
+    )
+    ray_address: str = Field(
+        "", description="HOST:PORT of a Ray cluster that this machine belongs to, or auto. Empty: start one."
+    )
+    ray_plan_actors: Bounds = Field(None, description="Actors that open videos, as in 0-2. Empty: 0-1.")
+    ray_chunk_actors: Bounds = Field(None, description="Actors that track, as in 1-8. Empty: 0-workers.")
+    ray_video_actors: Bounds = Field(None, description="Actors that describe, as in 1-4. Empty: 0-workers.")
+    ray_cpus: float = Field(1.0, ge=0.01, le=1024, description="Processors that Ray keeps for an actor.")
+    ray_chunk_gpus: float = Field(0.0, ge=0, le=8, description="Share of a GPU for an actor that tracks.")
+    ray_video_gpus: float = Field(0.0, ge=0, le=8, description="Share of a GPU for an actor that describes.")
+    captioner_app: str = Field(
+        "", description="Ray Serve application that describes for this process. Empty: a model of its own."
     )
     lease_s: float = Field(
         60.0, ge=1, le=3600, description="A worker that is silent for longer has lost its unit."
