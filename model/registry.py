@@ -82,7 +82,8 @@ def _make_motion(settings: Settings) -> Tracker:
 def _make_sam2(settings: Settings) -> Tracker:
     from tubelet.model.tracking.sam2.tracker import make_tracker
 
-    return make_tracker(_require(settings.tracker_checkpoint, "tracker"), device=settings.device)
+    checkpoint = _require(settings.tracker_checkpoint, "tracker")
+    return make_tracker(checkpoint, device=settings.device, shrink=settings.shrink)
 
 
 @CAPTIONERS.register("attributes")

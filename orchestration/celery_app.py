@@ -20,6 +20,7 @@ from typing import Any
 from celery.exceptions import Reject
 from celery.signals import celeryd_after_setup, worker_process_init, worker_process_shutdown
 from kombu.transport.redis import Channel as RedisChannel
+from kombu.transport.redis import QoS as RedisQoS
 
 from tubelet.errors import StoreError
 from tubelet.orchestration.celery_queues import TASK, make_app
@@ -57,6 +58,30 @@ def run_unit(unit_id: str) -> None:
 
 
 app.task(run_unit, name=TASK, acks_late=True, reject_on_worker_lost=True, ignore_result=True)
+
+
+class _PatientQoS(RedisQoS):  # type: ignore[misc]
+    """Lets messages be that came over a connection which was lost since: they cannot be answered any more.
+
+    kombu 5.7 would fail on them with an AttributeError, which ends the worker. How their units ended is in
+    the ledger, so one that Redis delivers again finds no lease.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        """Say that a message was worked off."""
+        if self._has_connection(delivery_tag):
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Say that a message was not worked off."""
+        if self._has_connection(delivery_tag):
+            super().reject(delivery_tag, requeue=requeue)
+
+    def _has_connection(self, delivery_tag: str) -> bool:
+        if self.channel.connection is not None:
+            return True
+        log.warning("Message %s came before the connection to Redis was lost: not answered", delivery_tag)
+        return False
 
 
 def _prepare_process() -> Ledger:
@@ -104,6 +129,7 @@ def _prepare_worker(instance: Any, **_: Any) -> None:
     atexit.register(_give_back_all, os.getpid())
     # Putting messages back over a lost connection ends the worker (kombu 5.7). The ledger sends them again.
     RedisChannel.do_restore = False
+    RedisChannel.QoS = _PatientQoS
 
 
 def _exit_with_parent(**_: Any) -> None:

@@ -18,10 +18,13 @@ MAX_ERROR_CHARS = 4000
 
 _TRANSIENT_OS_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE}
 
+_OUT_OF_MEMORY = ("out of memory", "defaultcpuallocator: can't allocate", "cannot allocate memory")
+"""What networks on a GPU, networks on processors, and the system say."""
+
 
 def classify_error(error: BaseException) -> ErrorClass:
     """Which kind of failure an error is."""
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY):
         return "out of memory"
     if isinstance(error, TransientError):
         return "transient"

@@ -71,13 +71,13 @@ _RECOGNISER: _Last[Recogniser] = _Last()
 
 def make_tracker(settings: Settings) -> Tracker:
     """The tracker of these settings."""
-    key = (settings.tracker_name, settings.tracker_checkpoint, settings.device)
+    key = (settings.tracker_name, settings.tracker_checkpoint, settings.device, str(settings.shrink))
     return _TRACKER.get(key, lambda: TRACKERS.make(settings.tracker_name, settings))
 
 
 def make_captioner(settings: Settings) -> Captioner:
     """The captioner of these settings."""
-    key = (settings.captioner_name, settings.captioner_checkpoint, settings.device)
+    key = (settings.captioner_name, settings.captioner_checkpoint, settings.device, str(settings.shrink))
     return _CAPTIONER.get(key, lambda: CAPTIONERS.make(settings.captioner_name, settings))
 
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 
 from tubelet.errors import StoreError, TubeletError
+from tubelet.index.background import BackgroundOptimize, optimize_in_background
 from tubelet.orchestration.coordinator import Coordinator
 from tubelet.orchestration.executors import open_executor
 from tubelet.orchestration.keeping import remove_committed_results
@@ -18,7 +19,7 @@ from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Batch, Job
 from tubelet.orchestration.listing import list_batch
 from tubelet.orchestration.progress import ENDED, name_state
-from tubelet.orchestration.resources import make_s3_options, open_index
+from tubelet.orchestration.resources import make_s3_options, open_index, s3_storage_options
 from tubelet.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class WorkService:
         self._lister_stop = threading.Event()
         self._index = open_index(settings, create=True)
         self._has_news = False
+        self._optimizing: BackgroundOptimize | None = None
         self._ended: set[str] = set()
 
     def run(self, *, until_idle: bool = False) -> None:
@@ -55,7 +57,8 @@ class WorkService:
             self._lister_stop.set()
             lister.join()
         self._is_idle()
-        self._put_index_in_order()
+        while self._has_news or self._optimizing is not None:
+            self._put_index_in_order(wait=True)
 
     def on_job_planned(self, job: Job) -> None:
         """Say so."""
@@ -68,12 +71,23 @@ class WorkService:
         else:
             log.warning("%s: %s. %s", job.uri, job.state, job.error)
 
-    def _put_index_in_order(self) -> None:
-        """Compact the index, build its indexes and tidy up once a batch has brought something in."""
-        if self._has_news:
+    def _put_index_in_order(self, *, wait: bool = False) -> None:
+        """Compact the index, build its indexes and tidy up once a batch has brought something in.
+
+        That takes a process of its own, and listing goes on beside it.
+        """
+        if self._has_news and self._optimizing is None:
             self._has_news = False
-            self._index.optimize()
-            remove_committed_results(self._index, self._settings, self._ledger)
+            self._optimizing = optimize_in_background(
+                self._settings.index_location, s3_storage_options(self._settings)
+            )
+        if self._optimizing is not None and (wait or not self._optimizing.is_running):
+            under_way, self._optimizing = self._optimizing, None
+            try:
+                under_way.wait()
+                remove_committed_results(self._index, self._settings, self._ledger)
+            except StoreError as error:  # searches are slower until the next batch has ended
+                log.warning("The index is not in order: %s", error)
 
     def _list(self) -> None:
         """List batches as they come, the most urgent first."""

@@ -116,6 +116,7 @@ def _track(unit: Unit, started: float, report_second: Callable[[float], None]) -
             chunk,
             tracker,
             make_recogniser(settings),
+            shrink=settings.shrink,
             report_frame=lambda time_s: report_second(
                 min(max(time_s - chunk.start_s, 0.0), chunk.end_s - chunk.start_s)
             ),
@@ -178,6 +179,7 @@ def _describe(unit: Unit, gathered: _Gathered, started: float, confirm: Callable
             embedder,
             recogniser,
             max_moment_s=settings.max_moment_s,
+            shrink=settings.shrink,
         )
     )
     video = with_warnings(video, gathered.warnings)

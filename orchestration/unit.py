@@ -95,6 +95,7 @@ def read_unit(lease: Lease, place: Settings) -> Unit:
     """The unit of a lease, to be run in the place that the settings describe. Raises StoreError."""
     job = lease.job
     settings = thaw_options(job.options, place)
+    settings = settings.model_copy(update={"shrink": settings.shrink + lease.shrink})
     source = Source(job.uri, job.identity, job.size_bytes)
     try:
         payload = json.loads(lease.payload)

@@ -74,17 +74,19 @@ def describe_tubelets(
     recogniser: Recogniser | None = None,
     *,
     max_moment_s: float,
+    shrink: int = 0,
 ) -> Iterator[DescribedObject]:
     """Describe tubelets in order, a few at a time, so that memory does not grow with the video.
 
+    `shrink` halves how many are described in one call, so many times.
     A tubelet of which no view was kept (it never showed a pixel inside the frame) is left out.
     """
     remaining = iter(tubelets)
-    while batch := list(islice(remaining, OBJECTS_PER_BATCH)):
+    while batch := list(islice(remaining, max(1, OBJECTS_PER_BATCH >> shrink))):
         views = [views_of(tubelet) for tubelet in batch]
         recognitions: Sequence[Recognition | None] = [None] * len(batch)
         if recogniser is not None:
-            recognitions = recognise_views(recogniser, views, max_views=TUBELET_VIEWS)
+            recognitions = recognise_views(recogniser, views, max_views=TUBELET_VIEWS, shrink=shrink)
         drafted = [
             (tubelet, recognition, drafts)
             for tubelet, recognition, own in zip(batch, recognitions, views, strict=True)

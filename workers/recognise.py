@@ -19,13 +19,17 @@ Views = Sequence[View]
 
 
 def recognise_views(
-    recogniser: Recogniser, objects: Sequence[Views], *, max_views: int
+    recogniser: Recogniser, objects: Sequence[Views], *, max_views: int, shrink: int = 0
 ) -> list[Recognition | None]:
-    """One answer for each object, from its best views, the best first; None for one without views."""
+    """One answer for each object, from its best views, the best first; None for one without views.
+
+    `shrink` halves how many objects are looked at in one call, so many times.
+    """
     answers: list[Recognition | None] = [None] * len(objects)
     seen = [place for place, views in enumerate(objects) if views]
-    for start in range(0, len(seen), _OBJECTS_A_CALL):
-        places = seen[start : start + _OBJECTS_A_CALL]
+    step = max(1, _OBJECTS_A_CALL >> shrink)
+    for start in range(0, len(seen), step):
+        places = seen[start : start + step]
         crops = [[make_crop(view) for view in _choose_best(objects[place], max_views)] for place in places]
         for place, answer in zip(places, recogniser.recognise(crops), strict=True):
             answers[place] = answer

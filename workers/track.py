@@ -27,12 +27,14 @@ def track_chunk(
     tracker: Tracker,
     recogniser: Recogniser | None = None,
     *,
+    shrink: int = 0,
     report_frame: Callable[[float], None] = lambda _: None,
 ) -> tuple[ChunkResult, list[list[View]]]:
     """Run `tracker` over a chunk. Returns the result and, for each of its tracklets, the views kept.
 
     Objects seen only once, or never inside the chunk's own window, are dropped: a neighbour has the latter.
-    The tracklets' appearances are the vectors of `recogniser`, and empty without one.
+    The tracklets' appearances are the vectors of `recogniser`, and empty without one. `shrink` halves how
+    many objects it is shown at once, so many times.
     """
     context = _read_context(frames, video, chunk, tracker.num_context_frames)
     observations: dict[int, list[Observation]] = {}
@@ -61,7 +63,7 @@ def track_chunk(
     views = [collector.views_of(number) for number in kept]
     looks: list[tuple[float, ...]] = [()] * len(kept)
     if recogniser is not None:
-        found = recognise_views(recogniser, views, max_views=TRACKLET_VIEWS)
+        found = recognise_views(recogniser, views, max_views=TRACKLET_VIEWS, shrink=shrink)
         looks = [() if recognition is None else recognition.vector for recognition in found]
     tracklets = tuple(
         Tracklet(f"{chunk.chunk_id}-{place}", chunk.index, tuple(observations[number]), looks[place])

@@ -150,7 +150,7 @@ class Lease:
 
     `token` is the fencing token (Kleppmann, "How to do distributed locking", 2016): greater than every token
     that this ledger gave before, and in any other ledger in clock order, so that a store can refuse whoever
-    lost the lease. `shrink` counts how often memory ran out.
+    lost the lease. `shrink` counts how often memory ran out: portions are halved so often.
     """
 
     unit_id: str

@@ -194,6 +194,27 @@ def test_children_of_a_killed_worker_do_not_live_on(
         assert alive == []
 
 
+def test_a_worker_lives_on_when_redis_is_killed_while_a_unit_runs(
+    server: RedisServer, settings: Settings, environment: dict[str, str], short_clip: Path, tmp_path: Path
+) -> None:
+    """Its unit ends after the connection was lost, and cannot be acknowledged; later work is done."""
+    settings = settings.model_copy(update={"tracker": WAITING_TRACKER})
+    log = tmp_path / "worker.log"
+    with run_worker(environment, log, concurrency=1) as worker, serve(settings) as ledger:
+        has_ended = submit(settings, ledger, short_clip)
+        wait_until((tmp_path / "signs" / "begun").exists, "the chunk is tracked")
+        server.restart()
+        wait_until(lambda: log.read_text().count("Connected to redis") >= 2, "the worker is connected again")
+        (tmp_path / "signs" / "go on").touch()
+        wait_until(lambda: has_ended() or worker.poll() is not None, "the batch ends")
+        assert worker.poll() is None, log.read_text()[-3000:]
+        assert {kind: unit.state for kind, unit in list_units(ledger).items()} == {
+            "plan": "done",
+            "chunk": "done",
+            "video": "done",
+        }
+
+
 def test_a_broker_that_is_away_is_said_in_time_and_used_again_when_it_is_back(
     server: RedisServer, settings: Settings
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Literal
@@ -93,10 +93,12 @@ def make_tracker(
     backend: Literal["transformers", "meta"] = "transformers",
     settings: TrackerSettings | None = None,
     detector: Detector | None = None,
+    shrink: int = 0,
 ) -> Sam2Tracker:
     """The tracker with the weights of a checkpoint, a folder or a name as in `load_network`.
 
     Without `settings`, those that the checkpoint's folder carries (`read_settings`), or the usual ones.
+    `shrink` halves how many objects share a pass, so many times; what is tracked does not depend on it.
     Without `device`, the first GPU if there is one. Weights are bfloat16 on a GPU, float32 on a processor;
     Meta's own code, which must be installed, always runs in float32.
     """
@@ -111,6 +113,7 @@ def make_tracker(
         dtype = torch.bfloat16 if chosen.type == "cuda" else torch.float32
         network = load_network(folder, device=chosen, dtype=dtype)
     settings = settings or read_settings(folder)
+    settings = replace(settings, max_batch=max(1, settings.max_batch >> shrink))
     return Sam2Tracker(network, name=name_checkpoint(folder), settings=settings, detector=detector)
 
 
