@@ -6,6 +6,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,29 +92,29 @@ def _send_object(
     from tubelet.workers.s3_errors import explain_source_errors
 
     _, size, s3_etag = video.identity.split(":", 2)
-    first, last = _read_range(request, int(size), headers["ETag"])
-    is_part = (first, last) != (0, int(size) - 1) or "range" in request.headers
+    part = _read_range(request, int(size), headers["ETag"])
+    first, last = part or (0, int(size) - 1)
     bucket, key = parse_address(video.uri)
     with explain_source_errors(video.uri):
         found = connect(make_s3_options(tenant.settings)).get_object(
             Bucket=bucket, Key=key, Range=f"bytes={first}-{last}", IfMatch=s3_etag
         )
     headers["Content-Length"] = str(last - first + 1)
-    if is_part:
+    if part is not None:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
 
     def stream() -> Iterator[bytes]:
-        with found["Body"] as body:
+        with closing(found["Body"]) as body:
             yield from body.iter_chunks(BLOCK_BYTES)
 
-    return StreamingResponse(stream(), 206 if is_part else 200, headers=headers, media_type=media_type)
+    return StreamingResponse(stream(), 200 if part is None else 206, headers=headers, media_type=media_type)
 
 
-def _read_range(request: Request, size: int, etag: str) -> tuple[int, int]:
-    """First and last byte of what is asked for; of several ranges, or another version's, everything."""
+def _read_range(request: Request, size: int, etag: str) -> tuple[int, int] | None:
+    """First and last byte of what is asked for; None for everything, as for several or another version's."""
     match = _RANGE.fullmatch(request.headers.get("range", ""))
     if match is None or match[0] == "bytes=-" or request.headers.get("if-range", etag) != etag:
-        return 0, size - 1
+        return None
     if match[1]:
         first, last = int(match[1]), min(int(match[2] or size), size - 1)
     else:

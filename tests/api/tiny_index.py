@@ -15,6 +15,7 @@ from tests.index.factories import (
 )
 from tests.orchestration.light_models import LIGHT_EMBEDDER, HashEmbedder
 from tubelet.index.store import IndexStore
+from tubelet.records import Source
 from tubelet.settings import Settings
 from tubelet.workers.probe import probe_video
 from tubelet.workers.source import identify_file
@@ -33,14 +34,16 @@ def make_settings(home: Path, **fields: Any) -> Settings:
     return Settings.model_validate({"home": home, **light, **fields})
 
 
-def fill_home(home: Path, clip: Path, *, mark: str = "", **fields: Any) -> Settings:
+def fill_home(
+    home: Path, clip: Path, *, mark: str = "", source: Source | None = None, **fields: Any
+) -> Settings:
     """Index three made-up objects of a real clip. `mark` sets the ids and captions of one home apart."""
     settings = make_settings(home, **fields)
     embedder = HashEmbedder()
     store = IndexStore.open(
         settings.index_location, create=True, text_dimensions=embedder.num_dimensions, object_dimensions=0
     )
-    video = probe_video(clip, identify_file(clip), timeout_s=60)
+    video = probe_video(clip, source or identify_file(clip), timeout_s=60)
     captions = [f"{caption[:-1]}{f' {mark}' if mark else ''}." for caption, _, _ in CAPTIONS]
     vectors = embedder.embed(captions)
     moments = [

@@ -1,0 +1,140 @@
+"""The web page in a real browser: find, play, look through a video, export, submit and watch."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.api.conftest import Served, serve
+from tests.orchestration.light_models import LIGHT
+from tubelet.orchestration.ledger.opening import open_ledger
+from tubelet.orchestration.service import WorkService
+from tubelet.settings import Settings, load_settings
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium")
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+WAIT_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: sync_api.Browser) -> Iterator[sync_api.Page]:
+    """A page on which nothing may go wrong unseen, and which may reach nothing but the service."""
+    page = browser.new_page()
+    page.set_default_timeout(WAIT_MS)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: faults.append(request.url) if "127.0.0.1" not in request.url else None)
+    yield page
+    page.close()
+    assert faults == []
+
+
+def test_parts_come_with_their_types_and_nothing_else_is_to_be_had(service: Served) -> None:
+    first = service.client.get("/")
+    assert first.headers["content-type"] == "text/html; charset=utf-8"
+    assert "'unsafe-inline'" not in first.headers["content-security-policy"]
+    for name, kind in (
+        ("app.js", "text/javascript"),
+        ("style.css", "text/css"),
+        ("icon.svg", "image/svg+xml"),
+    ):
+        answer = service.client.get(f"/page/{name}")
+        assert answer.headers["content-type"].startswith(kind)
+        again = service.client.get(f"/page/{name}", headers={"If-None-Match": answer.headers["etag"]})
+        assert again.status_code == 304
+    for name in ("..%2fapp.py", "nothing.js", "%2e%2e/app.py", ".."):
+        assert service.client.send(_raw(service, f"/page/{name}")).status_code in (200, 404)
+        assert b"def " not in service.client.send(_raw(service, f"/page/{name}")).content
+
+
+def _raw(service: Served, path: str) -> httpx2.Request:
+    return service.client.build_request("GET", f"{service.address}{path}")
+
+
+@needs_browser
+def test_a_sentence_finds_objects_and_plays_their_moments(service: Served, page: sync_api.Page) -> None:
+    page.goto(service.address)
+    page.get_by_label("What to find").fill("red car")
+    page.keyboard.press("Enter")
+    hit = page.locator(".hit").first
+    hit.wait_for()
+    assert "red" in hit.inner_text()
+    assert hit.locator(".why li").count() >= 1
+    assert (
+        hit.locator("img").evaluate("async image => { await image.decode(); return image.naturalWidth }") > 0
+    )
+    hit.locator(".picture").focus()
+    page.keyboard.press("Enter")  # all of it by keyboard
+    film = page.locator("#player video")
+    film.wait_for()
+    film.evaluate(
+        "film => film.readyState >= 2 || new Promise(go => film.addEventListener('loadeddata', go))"
+    )
+    canvas = page.locator("#player canvas")
+    page.wait_for_function(
+        "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(x => x)",
+        arg=canvas.element_handle(),
+    )
+    page.keyboard.press("Escape")
+    assert not page.locator("#player").is_visible()
+    page.get_by_text("More like this").first.click()
+    page.get_by_role("heading", name="Objects like this one").wait_for()
+
+
+@needs_browser
+def test_a_video_shows_its_objects_and_is_exported(
+    service: Served, page: sync_api.Page, tmp_path: Path
+) -> None:
+    page.goto(f"{service.address}/#/videos")
+    page.locator("tbody a").first.click()
+    page.locator(".lane .moment").first.wait_for()
+    page.get_by_label("Format").select_option("mot")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export").click()
+    download.value.save_as(tmp_path / "objects.txt")
+    assert (tmp_path / "objects.txt").stat().st_size > 0
+    page.locator(".lane .moment").first.click()
+    page.locator("#player video").wait_for()
+
+
+@needs_browser
+def test_a_video_is_dropped_indexed_and_found(clip: Path, page: sync_api.Page, tmp_path: Path) -> None:
+    settings = load_settings({"home": tmp_path / "home", **LIGHT})
+    with serve(settings) as service:
+        page.goto(f"{service.address}/#/batches")
+        page.get_by_text("No batch was submitted yet").wait_for()
+        page.get_by_label("Videos to upload").set_input_files(clip)
+        page.get_by_role("progressbar").wait_for()
+        with closing(open_ledger(settings.ledger_location)) as ledger:
+            WorkService(settings, ledger).run(until_idle=True)
+        page.get_by_text("1 done").wait_for()
+        page.goto(f"{service.address}/#/?q=car&least=0")
+        picture = page.locator(".hit img").first
+        assert picture.evaluate("async image => { await image.decode(); return image.naturalWidth }") > 0
+        page.goto("about:blank")  # lets go of the stream of events
+
+
+@needs_browser
+def test_bad_sources_and_keys_are_told(page: sync_api.Page, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    with serve(settings) as service:
+        page.goto(f"{service.address}/#/batches")
+        page.get_by_role("button", name="Submit").click()
+        page.get_by_text("Nothing is chosen").wait_for()
+        page.goto(f"{service.address}/#/nowhere")
+        page.get_by_text("There is no such view").wait_for()
