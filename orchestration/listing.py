@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from tubelet.errors import TubeletError
+from tubelet.errors import SourceError, TubeletError
 from tubelet.index.store import IndexStore
 from tubelet.orchestration.failures import classify_error
 from tubelet.orchestration.ledger.protocol import Ledger
@@ -30,20 +30,33 @@ Hear = Callable[[NewItem], None]
 
 
 def list_batch(
-    batch: Batch, *, ledger: Ledger, index: IndexStore, s3: S3Options, hear: Hear = lambda _: None
+    batch: Batch,
+    *,
+    ledger: Ledger,
+    index: IndexStore,
+    s3: S3Options,
+    hear: Hear = lambda _: None,
+    is_last: bool = False,
 ) -> None:
     """Expand the addresses of a batch into items of the ledger. `hear` is told every item.
 
     What is wrong with one address becomes a failed item. What ends the whole listing for good is written into
-    the batch; what may pass (a ledger or an index that does not answer) is raised, and the batch stays to be
-    listed.
+    the batch; what may pass (a ledger, an index or a source that does not answer) is raised once all else is
+    listed that can be, and the batch stays to be listed. With `is_last`, nobody will list it again, and an
+    address that does not answer is a failed item.
     """
+    passing: SourceError | None = None
     try:
         for page in _grow_pages(expand_sources(batch.addresses, s3=s3)):
+            if not is_last:
+                passing = next(filter(None, map(_get_passing_error, page)), passing)
+                page = [found for found in page if _get_passing_error(found) is None]
             items = _judge(page, batch, ledger, index)
             ledger.add_items(batch.batch_id, items)
             for item in items:
                 hear(item)
+        if passing is not None:
+            raise passing
     except Exception as error:
         if classify_error(error) == "transient":
             raise
@@ -52,6 +65,13 @@ def list_batch(
         ledger.end_listing(batch.batch_id, error=str(error) or type(error).__name__)
         return
     ledger.end_listing(batch.batch_id)
+
+
+def _get_passing_error(found: Source | SourceFailure) -> SourceError | None:
+    """What is wrong with an address for now."""
+    if isinstance(found, SourceFailure) and classify_error(found.error) == "transient":
+        return found.error
+    return None
 
 
 def _grow_pages(found: Iterable[Source | SourceFailure]) -> Iterator[list[Source | SourceFailure]]:

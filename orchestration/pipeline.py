@@ -160,6 +160,9 @@ class _Run:
     def _list_patiently(self) -> None:
         """List all sources, and try again what may pass."""
         for attempt in count(1):
+            wait_s = choose_retry_s(
+                attempt, self._settings.max_attempts, self._settings.retry_base_s, random.Random()
+            )
             try:
                 list_batch(
                     self._batch,
@@ -167,12 +170,10 @@ class _Run:
                     index=self._index,
                     s3=make_s3_options(self._settings),
                     hear=self._heard.put,
+                    is_last=wait_s is None,
                 )
                 break
             except (TubeletError, OSError):
-                wait_s = choose_retry_s(
-                    attempt, self._settings.max_attempts, self._settings.retry_base_s, random.Random()
-                )
                 if wait_s is None:
                     raise
                 time.sleep(wait_s)

@@ -7,13 +7,16 @@ is put in order when a batch has ended. Any of it may be killed at any moment; t
 from __future__ import annotations
 
 import logging
+import random
 import threading
+import time
 from collections.abc import Iterator
 
 from tubelet.errors import StoreError, TubeletError
 from tubelet.index.background import BackgroundOptimize, optimize_in_background
 from tubelet.orchestration.coordinator import Coordinator
 from tubelet.orchestration.executors import open_executor
+from tubelet.orchestration.failures import choose_wait_s
 from tubelet.orchestration.keeping import remove_committed_results
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Batch, Job
@@ -42,6 +45,8 @@ class WorkService:
         self._has_news = False
         self._optimizing: BackgroundOptimize | None = None
         self._ended: set[str] = set()
+        self._relist: dict[str, tuple[int, float]] = {}
+        """Batches whose listing did not work: how often, and when it is tried again."""
 
     def run(self, *, until_idle: bool = False) -> None:
         """Work until `stop` is set or, with `until_idle`, until no batch has anything left to do.
@@ -102,11 +107,18 @@ class WorkService:
             self._lister_stop.wait(LOOK_S)
 
     def _list_one(self, batch: Batch) -> None:
-        """List a batch. Where it does not work now it stays to be listed, and the others have their turn."""
+        """List a batch. Where it does not work now it is listed again later; the others have their turn."""
+        num_tries, not_before_s = self._relist.get(batch.batch_id, (0, 0.0))
+        if time.monotonic() < not_before_s:
+            return
         try:
             list_batch(batch, ledger=self._ledger, index=self._index, s3=make_s3_options(self._settings))
         except (TubeletError, OSError) as error:
+            wait_s = choose_wait_s(num_tries + 1, self._settings.retry_base_s, random.Random())
+            self._relist[batch.batch_id] = (num_tries + 1, time.monotonic() + wait_s)
             log.warning("Batch %s is not listed yet: %s", batch.batch_id, error)
+        else:
+            self._relist.pop(batch.batch_id, None)
 
     def _is_idle(self) -> bool:
         return next(self._iterate_open(), None) is None

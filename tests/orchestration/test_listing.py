@@ -10,17 +10,24 @@ from typing import Any
 import pytest
 
 from tests.orchestration.light_models import LIGHT
-from tubelet.errors import StoreError, TransientStoreError
+from tests.s3_server import FaultyS3
+from tests.s3_server import bucket as bucket
+from tests.s3_server import faulty_s3 as faulty_s3
+from tests.s3_server import s3_client as s3_client
+from tests.s3_server import s3_options as s3_options
+from tests.s3_server import s3_server as s3_server
+from tubelet.errors import StoreError, TransientSourceError, TransientStoreError
 from tubelet.orchestration import pipeline
 from tubelet.orchestration.batches import submit_batch
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
-from tubelet.orchestration.ledger.records import Batch, NewItem
+from tubelet.orchestration.ledger.records import Batch, ItemCounts, NewItem
 from tubelet.orchestration.listing import list_batch
 from tubelet.orchestration.progress import measure_batch
 from tubelet.orchestration.resources import make_s3_options, open_index
 from tubelet.orchestration.service import WorkService
 from tubelet.settings import Settings, load_settings
+from tubelet.workers.s3 import S3Options
 
 NAMES = [f"{number}.mp4" for number in range(4)]
 
@@ -79,6 +86,32 @@ def test_an_outage_leaves_the_batch_to_be_listed(
     list_batch(batch, **parts)  # type: ignore[arg-type]
     assert ledger.get_batch(batch.batch_id).has_listing_ended
     assert [Path(item.uri).name for item in ledger.list_items(batch.batch_id)] == NAMES
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_an_address_that_does_not_answer_is_asked_again_unless_nobody_would(
+    is_last: bool, bucket: str, s3_client: Any, faulty_s3: FaultyS3, settings: Settings, ledger: FaultyLedger
+) -> None:
+    """What can be listed is listed at once, and comes once."""
+    for name in NAMES[:2]:
+        s3_client.put_object(Bucket=bucket, Key=name, Body=name)
+    addresses = [f"s3://{bucket}/{name}" for name in NAMES[:2]]
+    batch = submit_batch(addresses, settings=settings, ledger=ledger)  # type: ignore[arg-type]
+    faulty_s3.fail("HEAD", "503")
+    s3 = S3Options(endpoint_url=faulty_s3.url, region="us-east-1", num_attempts=1)
+    parts: dict[str, Any] = {"ledger": ledger, "index": open_index(settings, create=True), "s3": s3}
+    if is_last:
+        list_batch(batch, **parts, is_last=True)
+        counts = ledger.count_items(batch.batch_id)
+        assert (counts.failed, counts.waiting) == (1, 1)
+        return
+    with pytest.raises(TransientSourceError, match="try again later"):
+        list_batch(batch, **parts)
+    assert [item.uri for item in ledger.list_items(batch.batch_id)] == addresses[1:]
+    assert not ledger.get_batch(batch.batch_id).has_listing_ended
+    list_batch(batch, **parts)
+    assert ledger.count_items(batch.batch_id) == ItemCounts(found=2, waiting=2)
+    assert ledger.get_batch(batch.batch_id).has_listing_ended
 
 
 def test_the_service_lists_again_after_an_outage(
