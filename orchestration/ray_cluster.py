@@ -1,8 +1,9 @@
-"""Joining a Ray cluster, or starting one on this machine's loopback address, with errors that say what to do."""
+"""Joining a Ray cluster, or starting one for this machine alone, with errors that say what to do."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import socket
@@ -14,22 +15,38 @@ from tubelet.errors import DependencyError, SettingsError, TransientStoreError
 from tubelet.settings import Settings
 
 CONNECT_S = 5.0
-_LOOPBACK = "127.0.0.1"
 _NO_REPORTS = "RAY_USAGE_STATS_ENABLED"
+_ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's switch for machines that belong to no cluster: its daemons then listen on the loopback address only.
+Ray reads it when it is imported.
+"""
 
 
-def import_ray() -> ModuleType:
-    """Ray, which reports nothing to anybody. Raises DependencyError where it is not installed."""
+def import_ray(*, alone: bool = False) -> ModuleType:
+    """Ray, which reports nothing to anybody; `alone` for a cluster of this machine's processes only.
+
+    Raises DependencyError where it is not installed.
+    """
     os.environ.setdefault(_NO_REPORTS, "0")
+    if alone:
+        os.environ.setdefault(_ALONE, "0")
+    return _import("ray")
+
+
+def import_serve() -> ModuleType:
+    """Ray Serve. Raises DependencyError where it is not installed."""
+    return _import("ray.serve")
+
+
+def _import(name: str) -> ModuleType:
     try:
-        import ray
+        return importlib.import_module(name)
     except ImportError as error:
         raise DependencyError(
             f"Ray cannot be used: {error}",
             expected="the packages of the extra 'ray'",
             do="pip install 'tubelet[ray]'",
         ) from error
-    return ray
 
 
 @contextlib.contextmanager
@@ -39,7 +56,7 @@ def joined_cluster(settings: Settings, *, num_cpus: float) -> Iterator[ModuleTyp
     Without `ray_address` a cluster of this machine alone is started, with room for `num_cpus`, and ends with
     us. Raises DependencyError, SettingsError or TransientStoreError.
     """
-    ray = import_ray()
+    ray = import_ray(alone=not settings.ray_address or _is_loopback(settings.ray_address))
     if ray.is_initialized():
         yield ray
         return
@@ -51,7 +68,6 @@ def joined_cluster(settings: Settings, *, num_cpus: float) -> Iterator[ModuleTyp
                 address="local",
                 num_cpus=max(len(os.sched_getaffinity(0)), int(num_cpus + 0.999)),
                 include_dashboard=False,
-                _node_ip_address=_LOOPBACK,
                 log_to_driver=False,
                 logging_level=logging.WARNING,
             )
@@ -67,10 +83,10 @@ def join_cluster(settings: Settings) -> None:
     Raises DependencyError, SettingsError for another version of Ray or Python, and TransientStoreError where
     nobody answers.
     """
-    ray = import_ray()
+    address = settings.ray_address
+    ray = import_ray(alone=_is_loopback(address))
     if ray.is_initialized():
         return
-    address = settings.ray_address
     _check_address(address)
     try:
         with _quiet():
@@ -102,6 +118,10 @@ def _check_address(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT_S).close()
     except (OSError, OverflowError) as error:
         raise _explain(address, error) from error
+
+
+def _is_loopback(address: str) -> bool:
+    return address.rpartition(":")[0] in ("127.0.0.1", "localhost")
 
 
 def _explain(address: str, error: Exception) -> TransientStoreError:

@@ -17,7 +17,7 @@ from tubelet.orchestration.ledger.records import ReadyUnit
 from tubelet.orchestration.ray_actors import UnitActor
 
 IDLE_S = 60.0
-"""An actor beyond the least number that had nothing to do for so long is stopped, and its GPU share is free."""
+"""An actor beyond the least number that had nothing to do for so long is stopped: its GPU share is free."""
 
 LEAVE_S = 5.0
 

@@ -76,8 +76,13 @@ def make_tracker(settings: Settings) -> Tracker:
 
 
 def make_captioner(settings: Settings) -> Captioner:
-    """The captioner of these settings."""
+    """The captioner of these settings, or the served one that stands for it."""
     key = (settings.captioner_name, settings.captioner_checkpoint, settings.device, str(settings.shrink))
+    if settings.captioner_app:
+        from tubelet.orchestration.served_captioner import ServedCaptioner
+
+        app = (*key, settings.captioner_app, settings.ray_address)
+        return _CAPTIONER.get(app, lambda: ServedCaptioner(settings))
     return _CAPTIONER.get(key, lambda: CAPTIONERS.make(settings.captioner_name, settings))
 
 

@@ -13,6 +13,7 @@
     │   ├── VideoTruncatedError  the file ends early or its middle cannot be decoded
     │   └── DecodeTimeoutError the decoder stopped answering
     ├── ModelError             weights missing, of the wrong shape, or out of memory
+    │   └── TransientModelError  (also a TransientError) a served model is away or has no room now
     ├── StoreError             the index or the work store is missing, locked, or of another schema version
     │   ├── IndexMissingError  nothing was indexed there yet
     │   ├── ObjectMissingError an object of a store is not there (any more)
@@ -115,6 +116,10 @@ class DecodeTimeoutError(SourceError):
 
 class ModelError(TubeletError):
     """A model cannot be loaded or run."""
+
+
+class TransientModelError(ModelError, TransientError):
+    """A model that is served elsewhere does not answer, or has no room, now."""
 
 
 class StoreError(TubeletError):

@@ -162,6 +162,12 @@ class Settings(BaseModel):
     captioner_app: str = Field(
         "", description="Ray Serve application that describes for this process. Empty: a model of its own."
     )
+    captioner_replicas: Bounds = Field(None, description="Copies of the model it runs, as in 1-4. Empty: 1.")
+    captioner_gpus: float = Field(0.0, ge=0, le=64, description="GPUs, or the share of one, of such a copy.")
+    captioner_batch: int = Field(16, ge=1, le=1024, description="Objects it describes at once.")
+    captioner_queue: int = Field(
+        256, ge=1, le=1_000_000, description="Objects of one caller that may wait for it; more are refused."
+    )
     lease_s: float = Field(
         60.0, ge=1, le=3600, description="A worker that is silent for longer has lost its unit."
     )
