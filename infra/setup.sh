@@ -16,6 +16,7 @@ find_python() {
 missing=()
 command -v ffmpeg >/dev/null || missing+=(ffmpeg)
 command -v redis-server >/dev/null || missing+=(redis-server)
+command -v chromium >/dev/null || missing+=(chromium)  # for tests of the web page
 python=$(find_python)
 [ -n "$python" ] || missing+=(python3)
 if [ -z "$python" ] || ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then

