@@ -55,7 +55,8 @@ def write_clip(
             picture = annotate(frame, objects, trail_s=_choose_trail(objects)) if draw else frame.image
             height, width = picture.shape[:2]
             if writer is None:  # the first frame tells the size
-                writer = opened.enter_context(VideoWriter(out, width=width, height=height, frame_rate=rate))
+                place = VideoWriter(out, width=width, height=height, frame_rate=rate, preset="veryfast")
+                writer = opened.enter_context(place)
             if draw:
                 write_text(picture, f"{frame.time_s:.1f} s", (0, height))
             writer.write(picture)

@@ -15,11 +15,21 @@ from tubelet.model.frame import Image
 class VideoWriter:
     """Writes RGB pictures of one size as H.264 in MP4. Sides are rounded down to even, as 4:2:0 needs."""
 
-    def __init__(self, path: Path, *, width: int, height: int, frame_rate: float, quality: int = 23) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        frame_rate: float,
+        quality: int = 23,
+        preset: str = "medium",
+    ) -> None:
         self._width, self._height = max(2, width // 2 * 2), max(2, height // 2 * 2)
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
         rate = Fraction(frame_rate).limit_denominator(1001)
-        self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(quality)})
+        options = {"crf": str(quality), "preset": preset}
+        self._stream = self._container.add_stream("libx264", rate=rate, options=options)
         self._stream.width, self._stream.height = self._width, self._height
         self._stream.pix_fmt = "yuv420p"
 
