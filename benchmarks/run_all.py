@@ -12,6 +12,7 @@ from pathlib import Path
 BENCHMARKS = (
     ("reading.py",),
     ("pipeline_cost.py",),
+    ("plan_scale.py",),
     ("memory.py",),
     ("describe.py",),
     ("track.py", "objects"),
