@@ -125,10 +125,11 @@ def _is_loopback(address: str) -> bool:
 
 
 def _explain(address: str, error: Exception) -> TransientStoreError:
+    line = str(error).strip().splitlines()[-1:] or [""]
     return TransientStoreError(
-        f"The Ray cluster at {address} cannot be joined: {type(error).__name__}: {error}",
+        f"The Ray cluster at {address} cannot be joined: {type(error).__name__}: {line[0].strip()}",
         do="start Ray on this machine (ray start --address=HEAD:PORT), or check ray_address "
-        "(TUBELET_RAY_ADDRESS); nothing is lost",
+        "(TUBELET_RAY_ADDRESS) and the cluster's token (RAY_AUTH_MODE, RAY_AUTH_TOKEN); nothing is lost",
     )
 
 

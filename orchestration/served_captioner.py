@@ -61,7 +61,7 @@ class ServedCaptioner:
         self.answers_questions: bool = about.answers_questions
 
     def describe(self, requests: Sequence[DescribeRequest]) -> list[Description]:
-        """One description for each request, in order. Raises TransientModelError, or what the model raised."""
+        """One description for each request, in order. Raises TransientModelError, or what the model does."""
         answers: dict[int, Description] = {}
         started, draw, attempt = time.monotonic(), random.Random(), 0
         while len(answers) < len(requests):

@@ -44,7 +44,7 @@ def _read_bounds(value: Any) -> Any:
     if not isinstance(value, (str, int)):
         return value
     least, dash, most = str(value).partition("-")
-    return (least, most if dash else least) if least else None
+    return (least, most if dash else least) if value != "" else None
 
 
 def _check_bounds(bounds: tuple[int, int] | None) -> tuple[int, int] | None:

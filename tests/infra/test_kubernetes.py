@@ -10,16 +10,20 @@ import kubernetes_validate
 import pytest
 
 from tests.infra.files import INFRA, PINNED, read_settings, read_yaml, unknown_variables
+from tests.infra.kuberay import RAY, check_ray, list_ray_templates
 from tubelet.settings import load_settings
 
 FOLDER = INFRA / "kubernetes"
 TEMPLATE = FOLDER / "base" / "secret.example.yaml"
-MANIFESTS = sorted(path for path in FOLDER.rglob("*.yaml") if path.name != "kustomization.yaml")
+MANIFESTS = sorted(
+    path for path in FOLDER.rglob("*.yaml") if path.name not in ("kustomization.yaml", "names.yaml")
+)
 KUSTOMIZATIONS = sorted(FOLDER.rglob("kustomization.yaml"))
 SCHEMAS = "1.37"
 KEYS = {
     "apiVersion",
     "components",
+    "configurations",
     "configMapGenerator",
     "images",
     "kind",
@@ -45,7 +49,10 @@ def _pods() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Name, labels and specification of every pod."""
     for _, document in _documents():
         template = document.get("spec", {}).get("template")
-        if template is not None:
+        templates = [] if template is None else [template]
+        if document["apiVersion"] == RAY:
+            templates = list_ray_templates(document)
+        for template in templates:
             yield document["metadata"]["name"], template["metadata"]["labels"], template["spec"]
 
 
@@ -61,7 +68,13 @@ def test_documents_fit_the_schemas(path: Path) -> None:
     documents = read_yaml(path)
     assert documents
     for document in documents:
-        kubernetes_validate.validate(document, SCHEMAS, strict=True)
+        if document["apiVersion"] == RAY:
+            check_ray(document)
+            for template in list_ray_templates(document):
+                pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, **template}
+                kubernetes_validate.validate(pod, SCHEMAS, strict=True)
+        else:
+            kubernetes_validate.validate(document, SCHEMAS, strict=True)
 
 
 def test_the_schemas_find_a_slip() -> None:
@@ -80,6 +93,7 @@ def test_kustomizations_name_what_is_there_and_leave_nothing_out(path: Path) -> 
     ]
     assert all(entry.exists() for entry in named)
     assert all((entry / "kustomization.yaml").is_file() for entry in named if entry.is_dir())
+    named += [(path.parent / name).resolve() for name in document.get("configurations", [])]
     beside = {file.resolve() for file in path.parent.glob("*.yaml")} - {path.resolve(), TEMPLATE.resolve()}
     assert beside <= set(named)
     names = {document["metadata"]["name"] for _, document in _documents()}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lancedb
 import pytest
 
+from tests.orchestration.ray_head import RayHead, run_head
 from tubelet.api.demo_scene import render_scene
 
 
@@ -29,3 +31,10 @@ def read_rows(home: Path) -> dict[str, list[dict[str, Any]]]:
         of_write = [column for column in ("generation", "fence") if column in table.column_names]
         rows[name] = sorted(table.drop_columns(of_write).to_pylist(), key=lambda row: str(row[key]))
     return rows
+
+
+@pytest.fixture(scope="session")
+def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayHead]:
+    """One Ray cluster for all tests of a process."""
+    with run_head(tmp_path_factory.mktemp("ray")) as head:
+        yield head

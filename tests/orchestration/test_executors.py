@@ -12,6 +12,7 @@ import pytest
 from tests.orchestration.celery_workers import run_worker
 from tests.orchestration.conftest import read_rows
 from tests.orchestration.light_models import LIGHT
+from tests.orchestration.ray_head import RayHead
 from tests.redis_server import RedisServer, has_redis
 from tubelet.orchestration.batches import submit_batch
 from tubelet.orchestration.ledger.opening import open_ledger
@@ -23,7 +24,7 @@ from tubelet.orchestration.stages import close_reader
 from tubelet.records import VideoReport
 from tubelet.settings import Settings, load_settings
 
-EXECUTORS = ["local", pytest.param("celery", marks=pytest.mark.redis)]
+EXECUTORS = ["local", pytest.param("celery", marks=pytest.mark.redis), "ray"]
 OPTIONS = {"chunk_s": 4.0, "margin_s": 1.0, **LIGHT}
 
 
@@ -74,6 +75,9 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setting
             place = {**shared, "home": str(tmp_path / "worker's home")}
             environment = {f"TUBELET_{name.upper()}": value for name, value in place.items()}
             stack.enter_context(run_worker(environment, tmp_path / "worker.log"))
+        if executor == "ray":
+            head: RayHead = request.getfixturevalue("ray_head")
+            shared["ray_address"] = head.address
         yield load_settings(
             {"home": tmp_path / "home", "executor": executor, "workers": 2, **shared, **OPTIONS},
             environment={},

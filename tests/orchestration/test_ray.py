@@ -1,0 +1,192 @@
+"""The ray executor and the served captioner on a real cluster: deaths, versions, batches, full queues."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.orchestration.celery_workers import DYING_TRACKER
+from tests.orchestration.conftest import read_rows
+from tests.orchestration.light_models import LIGHT
+from tests.orchestration.ray_head import BAD_QUESTION, FULL_STOP, NOTING_CAPTIONER, RayHead, make_request
+from tubelet.errors import (
+    DependencyError,
+    ModelError,
+    SettingsError,
+    StoreError,
+    TransientModelError,
+    TransientStoreError,
+)
+from tubelet.model.describing.attributes import AttributesCaptioner
+from tubelet.orchestration.ledger.opening import open_ledger
+from tubelet.orchestration.pipeline import index_sources
+from tubelet.orchestration.ray_actors import choose_shared
+from tubelet.orchestration.ray_cluster import import_ray, join_cluster, joined_cluster
+from tubelet.orchestration.ray_executor import choose_sizes
+from tubelet.settings import Settings, load_settings
+
+APP = "captioner of tests"
+SERVED = {"captioner": NOTING_CAPTIONER, "captioner_batch": 4, "captioner_queue": 2}
+
+
+def _settings(tmp_path: Path, head: RayHead, **more: Any) -> Settings:
+    shared = {"index_uri": str(tmp_path / "index"), "work_uri": str(tmp_path / "work")}
+    values = {"home": tmp_path / "home", "executor": "ray", "ray_address": head.address, **shared, **LIGHT}
+    return load_settings({**values, **more}, environment={})
+
+
+def test_bounds_are_read_and_checked() -> None:
+    settings = load_settings(
+        {"ray_chunk_actors": "1-8", "ray_chunk_gpus": 0.25, "ray_video_actors": "3"}, environment={}
+    )
+    sizes = choose_sizes(settings)
+    assert (sizes["chunk"].least, sizes["chunk"].most, sizes["chunk"].num_gpus) == (1, 8, 0.25)
+    assert (sizes["video"].least, sizes["video"].most) == (3, 3)
+    assert (sizes["plan"].least, sizes["plan"].most, sizes["plan"].num_gpus) == (0, 1, 0.0)
+    for bad in ("4-2", "0-0", "many", "-3", "1-2-3"):
+        with pytest.raises(SettingsError, match="ray_plan_actors"):
+            load_settings({"ray_plan_actors": bad}, environment={})
+
+
+def test_machines_of_a_cluster_keep_their_own_homes(tmp_path: Path) -> None:
+    apart = {"ray_address": "ray.example:6379", "index_uri": "s3://a/index", "work_uri": "s3://a/work"}
+    shared = choose_shared(load_settings({"home": tmp_path, "device": "cuda:1", **apart}, environment={}))
+    assert not {"home", "device", "tracker", "workers"} & set(shared)
+    assert (shared["index_uri"], shared["ledger"]) == ("s3://a/index", str(tmp_path / "ledger.sqlite"))
+    del apart["work_uri"]
+    assert choose_shared(load_settings({"home": tmp_path, **apart}, environment={}))["home"] == str(tmp_path)
+
+
+def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(DependencyError, match=r"pip install 'tubelet\[ray\]'"):
+        import_ray()
+
+
+@pytest.mark.parametrize(
+    ("address", "error"),
+    [("127.0.0.1:1", TransientStoreError), ("ray://head:10001", SettingsError), ("head", SettingsError)],
+)
+def test_addresses_that_lead_nowhere(address: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match="ray_address"):
+        join_cluster(load_settings({"ray_address": address}, environment={}))
+
+
+def test_another_version_of_ray_is_refused(
+    ray_head: RayHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_ray(), "__version__", "2.0.0")
+    with pytest.raises(SettingsError, match=r"another version: .*2\.0\.0.*Expected: the same versions"):
+        join_cluster(_settings(tmp_path, ray_head))
+    assert not import_ray().is_initialized()
+
+
+def test_the_unit_of_a_killed_actor_is_done_by_another(
+    ray_head: RayHead, short_clip: Path, tmp_path: Path
+) -> None:
+    settings = _settings(
+        tmp_path, ray_head, tracker=DYING_TRACKER, retry_base_s=0.0, lease_s=600.0, workers=1
+    )
+    report = index_sources([str(short_clip)], settings=settings)
+    assert (ray_head.signs / "died").exists()
+    assert [video.state for video in report.videos] == ["indexed"]
+    assert len(read_rows(tmp_path)["videos"]) == 1
+    with closing(open_ledger(settings.ledger_location)) as ledger:
+        [batch] = ledger.list_batches()
+        texts = [event.text for event in ledger.list_events(batch.batch_id)]
+    assert [text for text in texts if "died: its actor died" in text]
+
+
+def test_an_actor_that_cannot_start_is_told(ray_head: RayHead, tmp_path: Path, short_clip: Path) -> None:
+    (ray_head.signs / "home").mkdir(exist_ok=True)
+    wrong = ray_head.signs / "home" / "tubelet.toml"
+    wrong.write_text("no_such_setting = 1\n")
+    try:
+        with pytest.raises(StoreError, match=r"could not start: .*no_such_setting"):
+            index_sources([str(short_clip)], settings=_settings(tmp_path, ray_head))
+    finally:
+        wrong.unlink()
+
+
+@pytest.fixture(scope="module")
+def served(ray_head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a process that describes by a served captioner."""
+    settings = _settings(tmp_path_factory.mktemp("served"), ray_head, captioner_app=APP, **SERVED)
+    with joined_cluster(settings, num_cpus=0):
+        from ray import serve
+
+        from tubelet.orchestration.ray_serve import app
+
+        serve.start(proxy_location="Disabled")
+        serve.run(app(SERVED), name=APP, route_prefix=None)
+        yield settings
+        serve.delete(APP)
+        serve.shutdown()
+
+
+def _make_captioner(settings: Settings, **kwargs: Any) -> Any:
+    from tubelet.orchestration.served_captioner import ServedCaptioner
+
+    return ServedCaptioner(settings, **kwargs)
+
+
+def test_what_is_served_is_what_the_model_says(served: Settings, ray_head: RayHead) -> None:
+    captioner = _make_captioner(served)
+    assert captioner.name == AttributesCaptioner().name
+    requests = [make_request(seed) for seed in range(9)]
+    assert captioner.describe(requests) == AttributesCaptioner().describe(requests)
+    sizes = list(map(int, (ray_head.signs / "batches").read_text().split()))
+    assert max(sizes) > 1, "requests go together"
+    assert max(sizes) <= 4
+
+
+def test_one_bad_request_spoils_no_other(served: Settings) -> None:
+    import ray
+
+    handle = _make_captioner(served)._handle
+    questions = [None, BAD_QUESTION, None, None]
+    calls = [handle.describe.remote(make_request(seed, question)) for seed, question in enumerate(questions)]
+    answers = [call.result(timeout_s=60) for call in calls]
+    assert ray.is_initialized()
+    assert isinstance(answers[1], ModelError)
+    alone = AttributesCaptioner()
+    for seed in (0, 2, 3):
+        assert answers[seed] == alone.describe([make_request(seed)])[0]
+    with pytest.raises(ModelError, match="Nobody knows that"):
+        _make_captioner(served).describe([make_request(0), make_request(1, BAD_QUESTION)])
+
+
+def test_a_full_queue_is_a_passing_error(served: Settings, ray_head: RayHead) -> None:
+    """16 may be at the replica and 2 wait; the 19th and those after it are refused."""
+    captioner = _make_captioner(served, busy_s=0.0)
+    held = [captioner._handle.describe.remote(make_request(0, FULL_STOP)) for _ in range(18)]
+    try:
+        with pytest.raises(TransientModelError, match="BackPressureError"):
+            captioner.describe([make_request(seed) for seed in range(30)])
+    finally:
+        (ray_head.signs / "go on").touch()
+    assert all(call.result(timeout_s=60) for call in held)
+
+
+def test_an_application_that_is_missing_or_has_another_model(served: Settings) -> None:
+    with pytest.raises(TransientModelError, match="'nobody'"):
+        _make_captioner(served.model_copy(update={"captioner_app": "nobody"}))
+    with pytest.raises(ModelError, match="Expected: attributes"):
+        _make_captioner(served.model_copy(update={"captioner": "attributes"}))
+
+
+def test_a_batch_describes_by_the_served_captioner(
+    served: Settings, ray_head: RayHead, short_clip: Path
+) -> None:
+    batches = ray_head.signs / "batches"
+    before = batches.stat().st_size if batches.exists() else 0
+    report = index_sources([str(short_clip)], settings=served)
+    assert [video.state for video in report.videos] == ["indexed"]
+    assert batches.stat().st_size > before
+    [video] = read_rows(Path(served.index_uri).parent)["videos"]
+    assert AttributesCaptioner().name in str(video)
