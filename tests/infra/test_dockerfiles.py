@@ -20,7 +20,7 @@ from tubelet.settings import load_settings
 DOCKERFILES = [INFRA / "docker" / "Dockerfile", INFRA / "docker" / "Dockerfile.gpu"]
 CONSTRAINTS = INFRA / "docker" / "constraints.txt"
 REFRESH = "make infra/docker/constraints.txt anew; its first lines say how"
-EXTRAS = ("serve",)
+EXTRAS = ("ray", "serve")
 
 each_dockerfile = pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
 
