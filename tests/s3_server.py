@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from typing import Any, Literal
@@ -23,8 +24,8 @@ PAGE_KEYS = 10
 Fault = Literal["500", "503", "reset", "lost", "short", "silent", "slow"]
 
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
+@contextmanager
+def start_s3_server() -> Iterator[str]:
     """The address of a real S3 server (moto) in a process of its own, whose listings have short pages."""
     code = (
         "import sys, moto.server\n"
@@ -48,6 +49,13 @@ def s3_server() -> Iterator[str]:
         close_clients()
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of a real S3 server."""
+    with start_s3_server() as url:
+        yield url
 
 
 @pytest.fixture
@@ -114,6 +122,11 @@ class FaultyS3:
         """
         with self._lock:
             self._faults += [(method, fault)] * times
+
+    def heal(self) -> None:
+        """Fail no more requests."""
+        with self._lock:
+            self._faults.clear()
 
     def close(self) -> None:
         """Stop, also answers that are held back."""
