@@ -48,9 +48,14 @@ def find_key_file(settings: Settings) -> Path:
     return Path(settings.api_keys).expanduser() if settings.api_keys else settings.home / "keys.json"
 
 
+def is_tenant(name: str) -> bool:
+    """Whether a tenant may be called so."""
+    return _TENANT.fullmatch(name) is not None
+
+
 def check_tenant(name: str) -> str:
     """The name itself. Raises InputError where it could not name a folder."""
-    if not _TENANT.fullmatch(name):
+    if not is_tenant(name):
         raise InputError(
             f"{name[:80]!r} is no name of a tenant",
             expected="lower-case letters, digits and -, at most 63",

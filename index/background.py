@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from tubelet.errors import StoreError, TubeletError
@@ -72,7 +73,10 @@ def optimize_in_background(
 
 def _optimize(location: str, storage_options: Mapping[str, str] | None, answer: Connection) -> None:
     os.nice(NICENESS)
+    told: Optimized | TubeletError
     try:
-        answer.send(IndexStore.open(location, storage_options=storage_options).optimize())
+        told = IndexStore.open(location, storage_options=storage_options).optimize()
     except TubeletError as error:
-        answer.send(error)
+        told = error
+    with suppress(BrokenPipeError):  # whoever started it has ended meanwhile
+        answer.send(told)

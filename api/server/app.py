@@ -18,6 +18,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from tubelet import __version__
 from tubelet.api.server.layers import RequestLayer
 from tubelet.api.server.problems import add_handlers
+from tubelet.api.server.rates import Rates
 from tubelet.api.server.routes import batches, exports, objects, page, search, system, uploads, videos
 from tubelet.api.server.state import open_service
 from tubelet.settings import Settings
@@ -33,6 +34,7 @@ def create_app(settings: Settings, *, is_local: bool = False) -> FastAPI:
 
     `is_local` says that only this machine can reach it: then it needs no keys, as long as there are none.
     """
+    Rates(settings.api_rate)  # what cannot be read is refused now, not when the service starts
     middleware = [
         Middleware(
             RequestLayer,

@@ -7,6 +7,7 @@ command line does. A service that is bound elsewhere needs keys, or is told to d
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -19,6 +20,9 @@ from tubelet.api.keys import DEFAULT_TENANT, SCOPES
 from tubelet.api.server.problems import Problem
 from tubelet.api.server.state import Service, get_service
 from tubelet.api.server.tenants import Tenant
+from tubelet.errors import SettingsError
+
+log = logging.getLogger(__name__)
 
 Scope = Literal["search", "submit", "admin"]
 
@@ -75,7 +79,17 @@ def _identify(service: Service, request: Request, shown: str | None) -> Caller:
             do="check it, or ask for a new one",
             headers={"WWW-Authenticate": 'Bearer realm="tubelet", error="invalid_token"'},
         )
-    return Caller(key.key_id, service.tenants.get(key.tenant), key.scopes, is_trusted=False)
+    try:
+        tenant = service.tenants.get(key.tenant)
+    except SettingsError as error:
+        log.error("%s", error)
+        raise Problem(
+            "unavailable",
+            f"The settings of tenant {key.tenant} cannot be used",
+            do="tell who runs the service",
+            headers={"Retry-After": "60"},
+        ) from None
+    return Caller(key.key_id, tenant, key.scopes, is_trusted=False)
 
 
 def _be_nobody(service: Service, request: Request) -> Caller:

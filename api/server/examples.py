@@ -106,7 +106,7 @@ PROGRESS = {
     ],
 }
 WEBHOOK = {
-    "url": "https://hooks.example.com/tubelet",
+    "url": "https://hooks.example.com/…",
     "delivery": "4f1d…",
     "state": "waiting",
     "attempts": 0,

@@ -25,7 +25,9 @@ MAX_BODY_BYTES = 24 << 20
 
 SILENCE_S = 30.0
 BODY_S = 120.0
-"""A body must begin and go on within the first, and (uploads aside) be whole within the second."""
+UPLOAD_BYTES_A_S = 10_000
+"""A body must begin and go on within the first, and be whole within the second; an upload has longer by as
+much as it brings at this rate."""
 
 UPLOADS = "/v1/uploads"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -136,9 +138,8 @@ class RequestLayer:
         async def take() -> Message:
             if not exchange.has_body:  # only that the caller has gone can come now
                 return await receive()
-            wait_s = SILENCE_S
-            if scope["path"] != UPLOADS:
-                wait_s = min(wait_s, max(0.0, exchange.started_s + BODY_S - time.monotonic()))
+            more_s = exchange.num_bytes / UPLOAD_BYTES_A_S if scope["path"] == UPLOADS else 0.0
+            wait_s = min(SILENCE_S, max(0.0, exchange.started_s + BODY_S + more_s - time.monotonic()))
             try:
                 message = await asyncio.wait_for(receive(), wait_s)
             except TimeoutError:

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tubelet.api.keys import DEFAULT_TENANT, check_tenant
+from tubelet.api.keys import DEFAULT_TENANT, check_tenant, is_tenant
 from tubelet.errors import IndexMissingError, SettingsError, StoreError
 from tubelet.orchestration.ledger.opening import is_local_ledger, open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
@@ -119,8 +119,8 @@ class Tenants:
 def list_tenants(settings: Settings) -> list[str]:
     """Names of the tenants that have a home."""
     folder = settings.home / "tenants"
-    others = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    return [DEFAULT_TENANT, *others]
+    found = folder.iterdir() if folder.is_dir() else ()
+    return [DEFAULT_TENANT, *sorted(path.name for path in found if path.is_dir() and is_tenant(path.name))]
 
 
 def make_tenant_settings(settings: Settings, name: str) -> Settings:

@@ -180,8 +180,10 @@ class Webhooks:
 
 
 def webhook_to_json(webhook: Webhook) -> dict[str, object]:
-    """A webhook without its secret."""
+    """A webhook without its secret, and of its address only the host: the rest may be a secret too."""
     told = asdict(webhook)
+    scheme, _, rest = webhook.url.partition("://")
+    told["url"] = f"{scheme}://{rest.partition('/')[0].partition('?')[0]}/…"
     for name in ("batch_id", "secret", "next_s"):
         del told[name]
     return told

@@ -321,6 +321,19 @@ def keys_needed(home: Path) -> str:
     return " ".join(errors.getvalue().split())
 
 
+def test_a_tenant_with_broken_settings_stops_only_itself(start_service: StartService, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path / "home")
+    keys = KeyFile(find_key_file(settings))
+    broken, good = keys.add("b", tenant="broken"), keys.add("g", tenant="good")
+    (settings.home / "tenants" / "broken").mkdir(parents=True)
+    (settings.home / "tenants" / "No Tenant").mkdir()
+    (settings.home / "tenants" / "broken" / "tubelet.toml").write_text("nonsense = 1")
+    served = start_service(settings, key=good)
+    assert served.get("/v1/videos")["videos"] == []
+    problem = served.get("/v1/videos", 503, headers={"Authorization": f"Bearer {broken}"})
+    assert str(tmp_path) not in json.dumps(problem)
+
+
 def test_a_tenant_on_a_shared_server_needs_a_ledger_of_its_own(tmp_path: Path) -> None:
     settings = make_settings(tmp_path, ledger="redis://127.0.0.1:1/0", index_uri="s3://b/index")
     with pytest.raises(SettingsError, match="no ledger of its own"):

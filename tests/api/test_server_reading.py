@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import zipfile
@@ -79,6 +80,16 @@ def test_searches_that_cannot_be_meant_are_problems(
     assert problem["title"]
     assert problem["detail"]
     assert problem["request_id"]
+
+
+def test_a_cursor_of_a_version_that_is_gone_is_told(service: Served) -> None:
+    cursor = service.get("/v1/search?q=red+car&limit=1")["next_cursor"]
+    form, digest, _, offset, pool = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    for version in ("999.999.999", "0.0.0", "x"):
+        text = json.dumps([form, digest, version, offset, pool]).encode()
+        gone = base64.urlsafe_b64encode(text).decode().rstrip("=")
+        assert service.get(f"/v1/search?q=red+car&limit=1&cursor={gone}", 400)["code"] == "bad-query"
+    assert service.get(f"/v1/search?q=red+car&limit=1&cursor={cursor}")["hits"]
 
 
 @pytest.mark.parametrize(
@@ -227,6 +238,7 @@ def test_models_formats_and_health(service: Served) -> None:
     assert "cvat" in [each["name"] for each in told["formats"]]
     assert "motion" in told["trackers"]
     assert told["in_use"]["profile"] == "quick"
+    assert "models" not in told
     assert service.get("/healthz")["status"] == "ok"
     assert service.get("/readyz")["status"] == "ready"
     assert 'tubelet_api_requests_total{method="GET",status="200"}' in service.client.get("/metrics").text

@@ -94,6 +94,7 @@ def test_who_listens_is_told_once_the_batch_has_ended(
         pass
     assert (state["state"], state["attempts"]) == ("delivered", 3)
     assert "secret" not in state
+    assert state["url"] == f"http://{host}/…", "the path of an address may be a secret"
     assert secret not in json.dumps(served.get(place))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import HTMLResponse, JSONResponse
 
 from tubelet import __version__
@@ -67,15 +67,20 @@ def check_readiness(request: Request) -> Response:
 @router.get(
     "/v1/models", responses=examples.told({"models": [], "profiles": [], "in_use": {}, "formats": []})
 )
-def list_models(request: Request, caller: CanSearch) -> Response:
-    """The published models and whether they are on this machine, profiles, what is in use, export formats."""
+def list_models(
+    request: Request,
+    caller: CanSearch,
+    published: Annotated[
+        bool, Query(description="Also the published networks, and whether they are on this machine: slow.")
+    ] = False,
+) -> Response:
+    """Names that a batch's options take, profiles, what is in use, export formats."""
     from tubelet.api.model_json import list_models as list_published
     from tubelet.index.exporting.registry import EXPORTERS
     from tubelet.model.registry import CAPTIONERS, RECOGNISERS, TRACKERS
 
     settings = caller.tenant.settings
     told: dict[str, Any] = {
-        "models": list_published(),
         "profiles": [{"name": name, "about": profile.about} for name, profile in PROFILES.items()],
         "trackers": list(TRACKERS.names()),
         "captioners": list(CAPTIONERS.names()),
@@ -92,6 +97,8 @@ def list_models(request: Request, caller: CanSearch) -> Response:
             for name, each in EXPORTERS.items()
         ],
     }
+    if published:
+        told["models"] = list_published()
     return answer_json(request, told)
 
 
