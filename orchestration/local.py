@@ -99,8 +99,19 @@ class LocalExecutor:
     def _fill(self) -> None:
         for worker in self._workers:
             if worker.future is None and self._queue:
-                worker.unit = self._queue.popleft()
-                worker.future = worker.pool.submit(_run_in_process, worker.unit.unit_id)
+                unit = self._queue[0]
+                try:
+                    future = worker.pool.submit(_run_in_process, unit.unit_id)
+                except BrokenProcessPool:  # it died while it had nothing to do
+                    self._replace(worker)
+                    future = worker.pool.submit(_run_in_process, unit.unit_id)
+                worker.unit, worker.future = self._queue.popleft(), future
+
+    def _replace(self, worker: _Worker) -> None:
+        """Another process in the place of one that died."""
+        _stop(worker.pool, at_once=True)
+        fresh = self._start_worker()
+        worker.pool, worker.owner = fresh.pool, fresh.owner
 
     def _collect(self, worker: _Worker) -> Returned:
         assert worker.future is not None
@@ -109,9 +120,7 @@ class LocalExecutor:
         worker.future = worker.unit = None
         error = future.exception()
         if isinstance(error, BrokenProcessPool):
-            _stop(worker.pool, at_once=True)
-            fresh = self._start_worker()
-            worker.pool, worker.owner = fresh.pool, fresh.owner
+            self._replace(worker)
             return Returned(unit, owner, died="its process was killed")
         if error is not None:  # the ledger could not be reached, so it does not know how the unit ended
             return Returned(unit, owner, died=str(error))
