@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from tubelet.model.tracking.base import TrackedFrame, TrackedObject
 from tubelet.records import Box, CameraStep, Observation
 from tubelet.settings import Settings
 
+WORK_S = 0.4
 STILL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -54,6 +56,21 @@ class NoopTracker:
         return drawn
 
 
+class WorkingTracker(NoopTracker):
+    """Sees nothing, and keeps one core busy for a while at every frame."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.name = "working@1"
+
+    def track(self, frames: Iterable[Frame], context: Sequence[Frame]) -> Iterator[TrackedFrame]:
+        for tracked in super().track(frames, context):
+            end_s = time.thread_time() + WORK_S
+            while time.thread_time() < end_s:
+                sum(range(1000))
+            yield tracked
+
+
 class NoopCaptioner:
     """Says the same of everything."""
 
@@ -83,6 +100,10 @@ def make_empty_tracker(settings: Settings) -> NoopTracker:
 
 def make_busy_tracker(settings: Settings) -> NoopTracker:
     return NoopTracker(4)
+
+
+def make_working_tracker(settings: Settings) -> WorkingTracker:
+    return WorkingTracker()
 
 
 def make_captioner(settings: Settings) -> NoopCaptioner:

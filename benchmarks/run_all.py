@@ -13,6 +13,7 @@ BENCHMARKS = (
     ("reading.py",),
     ("pipeline_cost.py",),
     ("plan_scale.py",),
+    ("executors.py",),
     ("memory.py",),
     ("describe.py",),
     ("track.py", "objects"),
