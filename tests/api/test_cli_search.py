@@ -138,7 +138,10 @@ def test_limits_alone_are_a_request(home: Path) -> None:
         (["--crop", "0,0,5,5", "red"], "without a picture"),
     ],
 )
-def test_options_that_cannot_be_meant_are_refused(home: Path, arguments: list[str], named: str) -> None:
+def test_options_that_cannot_be_meant_are_refused(
+    home: Path, arguments: list[str], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUBELET_PROFILE", "quick")  # it has a recogniser, which looks at pictures
     assert named in run(home, *arguments, code=2)
 
 
