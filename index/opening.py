@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import lancedb
@@ -49,18 +51,19 @@ def create_tables(location: str, connection: Any, text_dimensions: int, object_d
         "moments": make_moments_schema(text_dimensions, object_dimensions),
     }
     with explain_failure(location, "opened"):
-        if schemas.keys() <= set(_list_tables(connection)):
+        if schemas.keys() <= _list_tables(location, connection):
             return
         with lock_writers(location):
-            existing = _list_tables(connection)
-            for name in schemas.keys() - set(existing):
+            for name in schemas.keys() - _list_tables(location, connection):
+                if (folder := find_local_folder(location)) is not None:
+                    shutil.rmtree(_find_table(folder, name), ignore_errors=True)
                 connection.create_table(name, schema=schemas[name])
 
 
 def open_tables(location: str, connection: Any) -> Tables:
     """The tables as they are now, of any schema version. Raises StoreError when one is missing."""
     with explain_failure(location, "opened"):
-        if not set(Tables._fields) <= set(_list_tables(connection)):
+        if not set(Tables._fields) <= _list_tables(location, connection):
             raise missing_index(location)
         return Tables(*(connection.open_table(name) for name in Tables._fields))
 
@@ -78,5 +81,16 @@ def refuse_forked_process() -> None:
         )
 
 
-def _list_tables(connection: Any) -> list[str]:
-    return list(connection.list_tables().tables)
+def _list_tables(location: str, connection: Any) -> set[str]:
+    """Tables that are there. A disk that was full while one was made leaves folders without a file."""
+    names = set(connection.list_tables().tables)
+    folder = find_local_folder(location)
+    return names if folder is None else {name for name in names if _has_files(_find_table(folder, name))}
+
+
+def _find_table(folder: Path, name: str) -> Path:
+    return folder / f"{name}.lance"
+
+
+def _has_files(folder: Path) -> bool:
+    return any(path.is_file() for path in folder.rglob("*"))

@@ -106,6 +106,21 @@ def test_a_disk_that_is_full_during_a_write_leaves_the_index_as_it_was(tmp_path:
     assert verify_index(store.snapshot()).is_sound
 
 
+@pytest.mark.parametrize("left", [("moments",), ("videos", "tubelets", "moments")])
+def test_a_disk_that_was_full_while_an_index_was_made_leaves_none(
+    left: tuple[str, ...], tmp_path: Path
+) -> None:
+    """LanceDB leaves folders without a file then, and lists them as tables."""
+    for name in left:
+        for part in ("_versions", "_transactions"):
+            (tmp_path / f"{name}.lance" / part).mkdir(parents=True)
+    with pytest.raises(StoreError, match="no index"):
+        IndexStore.open(tmp_path)
+    store = IndexStore.open(tmp_path, create=True, text_dimensions=4, object_dimensions=0)
+    assert store.list_videos() == []
+    assert IndexStore.open(tmp_path).list_videos() == []
+
+
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that everybody may look into, which pytest's are not."""
