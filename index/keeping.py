@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from lancedb.index import FTS, BTree, IvfSq
+from lancedb.index import FTS, Bitmap, BTree, IvfSq, LabelList
 
 from tubelet.index.committing import ORPHAN_AGE, find_old_version
 from tubelet.index.location import lock_keeping, lock_writers
@@ -26,6 +26,9 @@ Partitions of vectors in 8 bits a number: far quicker to build than a graph (HNS
 the thousand nearest, and filters cost it less (docs/benchmarks.md).
 """
 
+PARTITION_ROWS = 2048
+"""Vectors in a partition of an index. A search looks through the 20 nearest partitions."""
+
 KEEP_VERSIONS = timedelta(hours=1)
 """How long `optimize` leaves replaced files alone, so that a reader who is under way can end."""
 
@@ -37,8 +40,13 @@ VIDEOS_A_DELETE = 200
 _SCALAR_INDEXES = {
     "videos": ("video_id", "uri"),
     "tubelets": ("object_id", "video_id", "uri", "generation"),
-    "moments": ("moment_id", "object_id", "video_id", "uri", "label", "generation"),
+    "moments": (
+        *("moment_id", "object_id", "video_id", "uri", "label", "generation"),
+        *("colours", "turn"),  # what candidates are asked to meet
+    ),
 }
+_INDEX_KINDS = {"colours": LabelList, "turn": Bitmap}
+"""Of what is not found by one value among many."""
 
 _VECTORS = ("text_vector", "object_vector")
 
@@ -65,7 +73,7 @@ def optimize_tables(
                 indexed = {column for index in table.list_indices() for column in index.columns}
                 for column in _SCALAR_INDEXES[table.name]:
                     if column not in indexed:
-                        table.create_index(column, config=BTree())
+                        table.create_index(column, config=_INDEX_KINDS.get(column, BTree)())
                         built.append(f"{table.name}.{column}")
                 if table.name == "moments":
                     built += _create_search_indexes(table, indexed)
@@ -125,8 +133,10 @@ def _create_search_indexes(moments: Any, indexed: set[str]) -> list[str]:
     for column in _VECTORS:
         if column in indexed or column not in moments.schema.names:
             continue
-        if count_rows(moments, f"{column} IS NOT NULL") >= VECTOR_INDEX_MIN_ROWS:
-            moments.create_index(column, config=IvfSq(distance_type="cosine"))
+        num_vectors = count_rows(moments, f"{column} IS NOT NULL")
+        if num_vectors >= VECTOR_INDEX_MIN_ROWS:
+            num_partitions = max(1, num_vectors // PARTITION_ROWS)
+            moments.create_index(column, config=IvfSq(distance_type="cosine", num_partitions=num_partitions))
             built.append(f"moments.{column}")
     return built
 

@@ -27,7 +27,7 @@ from tubelet.index.words import tokenize
 EXACT_MAX_ROWS = 50_000
 """Up to so many moments pass the filters, all of them are scored."""
 
-MIN_CANDIDATES = 400
+MIN_CANDIDATES = 200
 CANDIDATES_A_HIT = 20
 MAX_TEXT_TOKENS = 64
 

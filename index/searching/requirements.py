@@ -8,7 +8,6 @@ from tubelet.categories import PARENTS
 from tubelet.index.searching.judging import HEADING_ANGLES, match_category, match_colours
 from tubelet.index.sql import join_any, make_name_filter, quote
 from tubelet.index.structured_query import Condition
-from tubelet.index.words import tokenize
 
 _SIDE_COLUMNS = {"entry": "entry_side", "exit": "exit_side"}
 
@@ -24,8 +23,8 @@ def make_requirement(condition: Condition) -> str | None:
 def _make_positive(condition: Condition) -> str | None:
     kind, values = condition.kind, condition.values
     if kind == "colour":
-        words = {token for name in match_colours(values) for token in tokenize(name)}
-        return None if condition.negated else _contain_any(sorted(words))
+        names = ", ".join(quote(name) for name in sorted(match_colours(values)))
+        return None if condition.negated else f"array_has_any(colours, [{names}])"
     if kind == "word":
         return _contain_any(values)
     if kind == "category":

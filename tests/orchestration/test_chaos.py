@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.orchestration.chaos import Report, run_round
-from tests.orchestration.chaos_deployment import Archive, Kind
+from tests.orchestration.chaos_deployment import CREDENTIALS, Archive, Kind
 from tests.redis_server import has_redis
 
 NUM_SEEDS = 2
@@ -31,7 +31,11 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
         ),
     ],
 )
-def test_rows_survive_chaos(kind: Kind, first: int, archive: Archive, tmp_path: Path) -> None:
+def test_rows_survive_chaos(
+    kind: Kind, first: int, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
     report = Report()
     run_round(kind, range(first, first + NUM_SEEDS), archive, tmp_path / "round", report)
     assert report.losses == []
