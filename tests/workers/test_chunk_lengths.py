@@ -49,10 +49,6 @@ def track_in_chunks(
     return join_tracklets(video, results, rejoin_s=10.0)
 
 
-LEAST_PATH_IOU = 0.85
-"""Paths of `sam2` lie between 0.878 and 1: a frame or two in which a hidden thing is seen by one run only."""
-
-
 def compare_paths(first: Tubelet, second: Tubelet) -> float:
     """Mean IoU over the times of either; a time that only one has counts 0."""
     theirs = {seen.time_s: seen.box for seen in second.observations}
@@ -131,13 +127,18 @@ def make_sam2() -> Tracker:
 
 
 @pytest.mark.parametrize(
-    ("make_film", "make_tracker"),
-    [(film_junction, make_motion), (film_street, make_motion), (film_things, make_sam2)],
+    ("make_film", "make_tracker", "least_iou"),
+    [
+        (film_junction, make_motion, 0.9),
+        (film_street, make_motion, 0.9),
+        (film_things, make_sam2, 0.85),  # alone 0.905 or more; 0.878 once in a full run, cause unknown
+    ],
     ids=["motion-junction", "motion-street", "sam2-things"],
 )
 def test_tubelets_are_the_same_in_1_4_and_10_chunks(
     make_film: Callable[[Path, Sequence[float]], Truth],
     make_tracker: Callable[[], Tracker],
+    least_iou: float,
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "film.mp4"
@@ -153,6 +154,6 @@ def test_tubelets_are_the_same_in_1_4_and_10_chunks(
         assert any(len(tubelet.tracklet_ids) > 1 for tubelet in tubelets), "nothing was joined"
         assert [tubelet.object_id for tubelet in tubelets] == [tubelet.object_id for tubelet in whole]
         for tubelet, same in zip(tubelets, whole, strict=True):
-            assert compare_paths(tubelet, same) > LEAST_PATH_IOU
+            assert compare_paths(tubelet, same) > least_iou
         assert measure_tracking(sight(whole, sampled_s), sight(tubelets, sampled_s)).num_switches == 0
         assert measure_tracking(truth, sight(tubelets, sampled_s)).num_switches == 0
