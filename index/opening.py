@@ -93,4 +93,12 @@ def _find_table(folder: Path, name: str) -> Path:
 
 
 def _has_files(folder: Path) -> bool:
-    return any(path.is_file() for path in folder.rglob("*"))
+    """Whether there is a file in it, at any depth. The first one ends the looking."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(
+                _has_files(Path(entry.path)) if entry.is_dir(follow_symlinks=False) else entry.is_file()
+                for entry in entries
+            )
+    except FileNotFoundError:
+        return False

@@ -13,6 +13,9 @@ from tubelet.errors import StoreError
 
 WRITE_BATCH_ROWS = 256
 
+ROW_ID = "_rowid"
+"""LanceDB's column of a row's place. In one table no two rows ever have the same."""
+
 
 def append_rows(table: Any, key: str, rows: Iterable[Mapping[str, Any]]) -> int:
     """Add rows, none of which may have another's `key`; how many there were.

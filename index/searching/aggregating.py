@@ -19,7 +19,7 @@ import pyarrow as pa
 from tubelet.errors import QueryError
 from tubelet.index.query_checks import check_filter, check_query
 from tubelet.index.searching.asking import make_ask
-from tubelet.index.searching.candidates import ROW_ID, Ask, find_candidates
+from tubelet.index.searching.candidates import Ask, find_candidates
 from tubelet.index.searching.filters import read_recorded
 from tubelet.index.searching.grouping import SCORE_DECIMALS
 from tubelet.index.searching.ranking import rank_objects
@@ -27,6 +27,7 @@ from tubelet.index.searching.scoring import score_rows
 from tubelet.index.searching.view import View
 from tubelet.index.store import IndexStore
 from tubelet.index.structured_query import Condition, Query, SearchFilter
+from tubelet.index.tables import ROW_ID
 
 By = Literal["", "time", "day", "hour", "video", "label", "colour", "size", "turn", "heading", "state"]
 

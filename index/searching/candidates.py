@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from tubelet.index.searching.judging import SCORED_COLUMNS, Values, to_numpy
 from tubelet.index.searching.requirements import make_requirement
 from tubelet.index.searching.scoring import score_rows
-from tubelet.index.searching.view import View
+from tubelet.index.searching.view import DISTANCE, View
 from tubelet.index.sql import join_all, make_name_filter
 from tubelet.index.structured_query import Condition, Query
+from tubelet.index.tables import ROW_ID
 from tubelet.index.words import tokenize
 
 EXACT_MAX_ROWS = 50_000
@@ -35,7 +36,6 @@ MAX_OTHER_ROWS, MAX_OTHER_VIDEOS = 20_000, 2_000
 """A list of their own is given to videos that hold the other object of a relation, up to so many."""
 
 KEY_COLUMNS = ("moment_id", "object_id", "video_id", "start_s", "end_s")
-ROW_ID, DISTANCE = "_rowid", "_distance"
 
 Vector = NDArray[np.float32]
 Rows = NDArray[np.int64]

@@ -12,11 +12,11 @@ from tubelet.errors import QueryError, StoreError
 from tubelet.index.snapshot import Snapshot
 from tubelet.index.sql import join_all
 from tubelet.index.store import IndexStore
-from tubelet.index.tables import explain_failure, read_rows
+from tubelet.index.tables import ROW_ID, explain_failure, read_rows
 from tubelet.records import Video
 
 SCAN_BATCH_ROWS = 8192
-ROW_ID = "_rowid"
+DISTANCE = "_distance"
 
 
 class View:
@@ -84,7 +84,7 @@ class View:
         An index knows vectors to 8 bits a number; whoever ranks the rows measures them anew.
         """
         request = self.moments.search(vector, vector_column_name=column).distance_type("cosine")
-        return self._list_ids(self._limit(request, where), "_distance", limit)
+        return self._list_ids(self._limit(request, where), DISTANCE, limit)
 
     def list_by_words(self, tokens: Sequence[str], where: str | None, limit: int) -> list[int]:
         """Ids of the rows that full text ranks highest for any of the tokens."""
@@ -103,9 +103,9 @@ class View:
         """Every row that passes a filter and has a vector, with its cosine distance, by an exact scan."""
         request = self.moments.search(vector, vector_column_name=column).distance_type("cosine")
         request = self._limit(request, where).bypass_vector_index()
-        wanted = [name for name in columns if name != "_rowid" and not name.endswith("_vector")]
+        wanted = [name for name in columns if name != ROW_ID and not name.endswith("_vector")]
         return read_rows(
-            self.moments, request.select([*wanted, "_distance"]).with_row_id(True).limit(max(1, limit))
+            self.moments, request.select([*wanted, DISTANCE]).with_row_id(True).limit(max(1, limit))
         )
 
     def take(self, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
@@ -116,7 +116,7 @@ class View:
 
     def scan(self, where: str | None, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Every row that passes a filter, a few thousand at a time."""
-        wanted = [name for name in columns if name != "_rowid"]
+        wanted = [name for name in columns if name != ROW_ID]
         request = self._limit(self.moments.search(), where).select(wanted).with_row_id(True)
         with explain_failure(self.moments.uri, "read"):
             for batch in request.limit(None).to_batches(SCAN_BATCH_ROWS):
