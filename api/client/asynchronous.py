@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 import anyio
 import httpx2
 
 from tubelet.api.client import calls
 from tubelet.api.client.calls import Call
-from tubelet.api.client.failures import ServiceAwayError
 from tubelet.api.client.shapes import (
     AnswerState,
     BatchPage,
@@ -27,7 +25,6 @@ from tubelet.api.client.shapes import (
     VideoPage,
     VideoState,
 )
-from tubelet.api.client.sync import read_answer
 
 T = TypeVar("T")
 
@@ -188,45 +185,30 @@ class AsyncClient:
 
     async def watch(self, batch_id: str) -> AsyncIterator[BatchState]:
         """The progress of a batch whenever it changes, until it has ended."""
-        path = f"{calls.get_batch(batch_id).path}/events"
-        async with self._http.stream("GET", path, timeout=None) as answer:
+        call, reader = calls.watch(batch_id), calls.EventReader()
+        async with self._http.stream(call.method, call.path, timeout=None) as answer:
             if answer.status_code != 200:
                 await answer.aread()
-                raise calls.read_error(answer.status_code, read_answer(answer))
-            name = ""
+                calls.read_outcome(call, answer, self._http.base_url)
             async for line in answer.aiter_lines():
-                if line.startswith("event: "):
-                    name = line.removeprefix("event: ")
-                elif line.startswith("data: ") and name in ("progress", "ended"):
-                    yield json.loads(line.removeprefix("data: "))
+                if (state := reader.read(line)) is not None:
+                    yield state
 
     async def _do(self, call: Call[T], *, content: Any = None) -> T:
         """Do a call, again and again where that may help."""
-        for attempt in range(self._retries + 1):
-            is_last = attempt == self._retries or not call.is_repeatable
+        attempt = 0
+        while True:
+            outcome: httpx2.Response | httpx2.TransportError
             try:
-                answer = await self._http.request(
-                    call.method,
-                    call.path,
-                    params=dict(call.params),
-                    headers=dict(call.headers),
-                    json=call.body,
-                    content=content,
-                )
+                outcome = await self._http.request(**calls.to_request(call, content))
             except httpx2.TransportError as error:
-                if is_last:
-                    raise ServiceAwayError(
-                        f"{self._http.base_url} does not answer: {error}", do="check that the service runs"
-                    ) from error
-                await asyncio.sleep(calls.choose_wait(attempt, None))
-                continue
-            if answer.status_code in calls.REPEATED and not is_last:
-                await asyncio.sleep(calls.choose_wait(attempt, answer.headers.get("retry-after")))
-                continue
-            if answer.status_code >= 400:
-                raise calls.read_error(answer.status_code, read_answer(answer))
-            return cast(T, read_answer(answer))
-        raise AssertionError("the last attempt returns or raises")
+                outcome = error
+            answer = outcome if isinstance(outcome, httpx2.Response) else None
+            wait_s = calls.choose_wait(call, attempt, self._retries, answer)
+            if wait_s is None:
+                return calls.read_outcome(call, outcome, self._http.base_url)
+            await asyncio.sleep(wait_s)
+            attempt += 1
 
     async def close(self) -> None:
         """Give up connections."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 from urllib.parse import quote
 from uuid import uuid4
 
-from tubelet.api.client.failures import ApiError, make_error
+import httpx2
+
+from tubelet.api.client.failures import ServiceAwayError, make_error
 from tubelet.api.client.shapes import (
     AnswerState,
     BatchPage,
@@ -28,6 +31,8 @@ T = TypeVar("T")
 NUM_RETRIES = 4
 FIRST_WAIT_S = 0.5
 MAX_WAIT_S = 30.0
+"""A call that may come again only later than this is not repeated."""
+
 TIMEOUT_S = 60.0
 REPEATED = (429, 502, 503, 504)
 """Statuses after which a call may succeed a while later."""
@@ -45,16 +50,69 @@ class Call(Generic[T]):
     is_repeatable: bool = True
 
 
-def choose_wait(attempt: int, retry_after: str | None) -> float:
-    """Seconds before a call is repeated: what the service asks for, or a random wait that grows."""
-    if retry_after is not None and retry_after.isdecimal():
-        return min(float(retry_after), MAX_WAIT_S)
+def to_request(call: Call[Any], content: Any) -> dict[str, Any]:
+    """What a client of HTTP is given."""
+    return {
+        "method": call.method,
+        "url": call.path,
+        "params": dict(call.params),
+        "headers": dict(call.headers),
+        "json": call.body,
+        "content": content,
+    }
+
+
+def choose_wait(call: Call[Any], attempt: int, retries: int, answer: httpx2.Response | None) -> float | None:
+    """Seconds before a call is repeated, which got this answer or none; None where it is not."""
+    if attempt >= retries or not call.is_repeatable:
+        return None
+    if answer is not None and answer.status_code not in REPEATED:
+        return None
+    asked = answer.headers.get("retry-after", "") if answer is not None else ""
+    if asked.isdecimal():
+        return float(asked) if float(asked) <= MAX_WAIT_S else None
     return random.uniform(0.0, min(FIRST_WAIT_S * 2**attempt, MAX_WAIT_S))
 
 
-def read_error(status: int, body: Any) -> ApiError:
-    """The error of an answer, whatever a proxy in between made of it."""
-    return make_error(status, body if isinstance(body, dict) else {})
+def read_outcome(call: Call[T], outcome: httpx2.Response | httpx2.TransportError, address: object) -> T:
+    """What a call gives in the end. Raises ApiError, and ServiceAwayError where nothing answered."""
+    if isinstance(outcome, httpx2.TransportError):
+        raise ServiceAwayError(
+            f"{address} does not answer: {outcome}", do="check that the service runs"
+        ) from outcome
+    told = _read_content(outcome)
+    if outcome.status_code >= 400:
+        raise make_error(outcome.status_code, told if isinstance(told, dict) else {})
+    return cast(T, told)
+
+
+def _read_content(answer: httpx2.Response) -> Any:
+    """JSON of an answer that is some, else its bytes; None where there are none."""
+    kind = answer.headers.get("content-type", "")
+    is_file = "content-disposition" in answer.headers
+    if kind.split(";")[0] in ("application/json", "application/problem+json") and not is_file:
+        try:
+            return answer.json()
+        except ValueError:
+            return {}
+    return answer.content or None
+
+
+class EventReader:
+    """Reads the lines of a batch's server-sent events."""
+
+    def __init__(self) -> None:
+        self._name = ""
+
+    def read(self, line: str) -> BatchState | None:
+        """The state of the batch that a line tells, or None."""
+        field, _, value = line.partition(": ")
+        if field == "event":
+            self._name = value
+        if field != "data" or self._name not in ("progress", "ended"):
+            return None
+        state: BatchState = json.loads(value)
+        return state
 
 
 def submit(
@@ -83,6 +141,11 @@ def list_batches(limit: int, cursor: str) -> Call[BatchPage]:
 def get_batch(batch_id: str) -> Call[BatchState]:
     """A batch."""
     return Call("GET", f"/v1/batches/{_quote(batch_id)}")
+
+
+def watch(batch_id: str) -> Call[BatchState]:
+    """Progress of a batch, as a stream of events."""
+    return Call("GET", f"/v1/batches/{_quote(batch_id)}/events")
 
 
 def list_items(batch_id: str, states: Sequence[str], limit: int, cursor: str) -> Call[ItemPage]:

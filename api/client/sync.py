@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 import httpx2
 
 from tubelet.api.client import calls
 from tubelet.api.client.calls import Call
-from tubelet.api.client.failures import ServiceAwayError
 from tubelet.api.client.shapes import (
     AnswerState,
     BatchPage,
@@ -181,45 +179,30 @@ class Client:
 
     def watch(self, batch_id: str) -> Iterator[BatchState]:
         """The progress of a batch whenever it changes, until it has ended."""
-        path = f"{calls.get_batch(batch_id).path}/events"
-        with self._http.stream("GET", path, timeout=None) as answer:
+        call, reader = calls.watch(batch_id), calls.EventReader()
+        with self._http.stream(call.method, call.path, timeout=None) as answer:
             if answer.status_code != 200:
                 answer.read()
-                raise calls.read_error(answer.status_code, read_answer(answer))
-            name = ""
+                calls.read_outcome(call, answer, self._http.base_url)
             for line in answer.iter_lines():
-                if line.startswith("event: "):
-                    name = line.removeprefix("event: ")
-                elif line.startswith("data: ") and name in ("progress", "ended"):
-                    yield json.loads(line.removeprefix("data: "))
+                if (state := reader.read(line)) is not None:
+                    yield state
 
     def _do(self, call: Call[T], *, content: Any = None) -> T:
         """Do a call, again and again where that may help."""
-        for attempt in range(self._retries + 1):
-            is_last = attempt == self._retries or not call.is_repeatable
+        attempt = 0
+        while True:
+            outcome: httpx2.Response | httpx2.TransportError
             try:
-                answer = self._http.request(
-                    call.method,
-                    call.path,
-                    params=dict(call.params),
-                    headers=dict(call.headers),
-                    json=call.body,
-                    content=content,
-                )
+                outcome = self._http.request(**calls.to_request(call, content))
             except httpx2.TransportError as error:
-                if is_last:
-                    raise ServiceAwayError(
-                        f"{self._http.base_url} does not answer: {error}", do="check that the service runs"
-                    ) from error
-                time.sleep(calls.choose_wait(attempt, None))
-                continue
-            if answer.status_code in calls.REPEATED and not is_last:
-                time.sleep(calls.choose_wait(attempt, answer.headers.get("retry-after")))
-                continue
-            if answer.status_code >= 400:
-                raise calls.read_error(answer.status_code, read_answer(answer))
-            return cast(T, read_answer(answer))
-        raise AssertionError("the last attempt returns or raises")
+                outcome = error
+            answer = outcome if isinstance(outcome, httpx2.Response) else None
+            wait_s = calls.choose_wait(call, attempt, self._retries, answer)
+            if wait_s is None:
+                return calls.read_outcome(call, outcome, self._http.base_url)
+            time.sleep(wait_s)
+            attempt += 1
 
     def close(self) -> None:
         """Give up connections."""
@@ -232,15 +215,3 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def read_answer(answer: httpx2.Response) -> Any:
-    """JSON of an answer that is some, else its bytes; None where there are none."""
-    kind = answer.headers.get("content-type", "")
-    is_file = "content-disposition" in answer.headers
-    if kind.split(";")[0] in ("application/json", "application/problem+json") and not is_file:
-        try:
-            return answer.json()
-        except ValueError:
-            return {}
-    return answer.content or None

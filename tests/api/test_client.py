@@ -168,10 +168,16 @@ def test_what_must_not_be_done_twice_is_tried_once(weather: list[Any], clip: Pat
 
 
 def test_waits_grow_and_heed_the_service() -> None:
-    assert calls.choose_wait(0, "7") == 7
-    assert calls.choose_wait(0, "99999") == calls.MAX_WAIT_S
-    assert all(calls.choose_wait(20, None) <= calls.MAX_WAIT_S for _ in range(50))
-    assert max(calls.choose_wait(0, "soon") for _ in range(50)) <= calls.FIRST_WAIT_S
+    call = calls.list_videos(1, "")
+
+    def wait(attempt: int, asked: str) -> float | None:
+        answer = httpx2.Response(429, headers={"Retry-After": asked} if asked else {})
+        return calls.choose_wait(call, attempt, 100, answer)
+
+    assert wait(0, "7") == 7
+    assert wait(0, "86400") is None, "nobody waits for a day"
+    assert all((wait(20, "") or 0) <= calls.MAX_WAIT_S for _ in range(50))
+    assert max(wait(0, "soon") or 0 for _ in range(50)) <= calls.FIRST_WAIT_S
 
 
 def test_commands_ask_the_service(

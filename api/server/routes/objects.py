@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import FileResponse
@@ -11,15 +11,12 @@ from tubelet.api.server import examples
 from tubelet.api.server.answers import answer_json, has_etag, keep_headers, make_etag, not_modified
 from tubelet.api.server.auth import CanSearch
 from tubelet.api.server.clips import get_clip
+from tubelet.api.server.finding import find_object, find_video
 from tubelet.api.server.models import AskRequest
 from tubelet.api.server.problems import not_found
-from tubelet.api.server.routes.videos import find_video
 from tubelet.api.server.slots import take_slot
 from tubelet.api.server.state import get_service
 from tubelet.api.server.tenants import Tenant
-
-if TYPE_CHECKING:
-    from tubelet.records import IndexedObject
 
 router = APIRouter(prefix="/v1/objects", tags=["objects"])
 
@@ -57,7 +54,7 @@ def get_timeline(request: Request, object_id: ObjectId, caller: CanSearch) -> Re
 )
 def get_thumbnail(request: Request, object_id: ObjectId, caller: CanSearch) -> Response:
     """A picture of the object."""
-    item = _find(caller.tenant, object_id)
+    item = find_object(caller.tenant, object_id)
     if not item.thumbnail:
         raise not_found("thumbnail of object", object_id, "a search")
     etag = make_etag("thumbnail", item.thumbnail)
@@ -84,7 +81,7 @@ def get_object_clip(
     annotated: Annotated[bool, Query(description="With mask, box and path drawn in, or clean.")] = True,
 ) -> Response:
     """A short clip of the object: its whole life, or from a second of the video to another."""
-    item = _find(caller.tenant, object_id)
+    item = find_object(caller.tenant, object_id)
     video = find_video(caller.tenant, item.video_id)
     path, etag = get_clip(
         get_service(request), caller.tenant, item, video, start_s=start_s, end_s=end_s, annotated=annotated
@@ -113,7 +110,7 @@ def ask_object(request: Request, object_id: ObjectId, body: AskRequest, caller: 
     from tubelet.orchestration.verifying import VideoVerifier
 
     tenant = caller.tenant
-    item = _find(tenant, object_id)
+    item = find_object(tenant, object_id)
     video = find_video(tenant, item.video_id)
     with tenant.open_index() as store, take_slot(get_service(request)):
         moments = store.get_moments(object_id)
@@ -137,18 +134,9 @@ def ask_object(request: Request, object_id: ObjectId, body: AskRequest, caller: 
     )
 
 
-def _find(tenant: Tenant, object_id: str) -> IndexedObject:
-    if tenant.find_index() is not None:
-        with tenant.open_index() as store:
-            item = store.get_object(object_id)
-        if item is not None:
-            return item
-    raise not_found("object", object_id, "a search")
-
-
 def _tell(tenant: Tenant, object_id: str) -> dict[str, Any]:
     from tubelet.index.exporting.json_values import object_to_json
 
-    item = _find(tenant, object_id)
+    item = find_object(tenant, object_id)
     with tenant.open_index() as store:
         return object_to_json(item, store.get_moments(object_id))

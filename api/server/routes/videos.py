@@ -20,9 +20,8 @@ from tubelet.api.server.answers import (
     write_place,
 )
 from tubelet.api.server.auth import CanSearch
+from tubelet.api.server.finding import find_video
 from tubelet.api.server.media import MEDIA_TYPES, send_media
-from tubelet.api.server.problems import not_found
-from tubelet.api.server.tenants import Tenant
 
 if TYPE_CHECKING:
     from tubelet.records import Video
@@ -129,16 +128,6 @@ def get_timeline(
 def get_media(request: Request, video_id: VideoId, caller: CanSearch) -> Response:
     """The video itself, for players."""
     return send_media(request, find_video(caller.tenant, video_id), caller.tenant)
-
-
-def find_video(tenant: Tenant, video_id: str) -> Video:
-    """A video of the tenant's index. Raises a Problem where there is none."""
-    if tenant.find_index() is not None:
-        with tenant.open_index() as store:
-            video = store.get_video(video_id)
-        if video is not None:
-            return video
-    raise not_found("video", video_id, "/v1/videos")
 
 
 def _encode(pieces: Iterator[str | bytes]) -> Iterator[bytes]:
