@@ -47,7 +47,7 @@ def create_app(settings: Settings, *, is_local: bool = False) -> FastAPI:
         cors = Middleware(
             CORSMiddleware,
             allow_origins=settings.api_origins,
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Range"],
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-ID", "Content-Range"],
             max_age=600,

@@ -57,7 +57,12 @@ class _Exchange:
     is_replaced: bool = False
     num_bytes: int = 0
     has_body: bool = True
+    is_head: bool = False
     started_s: float = field(default_factory=time.monotonic)
+
+
+class _HeadToldError(Exception):
+    """All that HEAD asks for is sent: what would write the body ends."""
 
 
 class RequestLayer:
@@ -75,12 +80,18 @@ class RequestLayer:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         exchange = _Exchange(given if _REQUEST_ID.fullmatch(given) else uuid4().hex)
+        method, exchange.is_head = scope["method"], scope["method"] == "HEAD"
+        if exchange.is_head:  # answered as GET is, but without a body; a range counts for GET alone
+            own = [(name, value) for name, value in scope["headers"] if name != b"range"]
+            scope = {**scope, "method": "GET", "headers": own}
         scope["tubelet.request_id"] = exchange.request_id
         sender = self._make_sender(exchange, send)
         try:
             exchange.problem = self._refuse(scope, headers)
             if exchange.problem is None:
                 await self._app(scope, self._make_receiver(scope, exchange, receive), sender)
+        except _HeadToldError:
+            pass
         except TubeletError as error:
             exchange.problem = exchange.problem or explain_error(error)
         except Exception as error:
@@ -94,8 +105,8 @@ class RequestLayer:
         if exchange.problem is not None and not exchange.has_started:
             await _send_problem(exchange, exchange.problem, send)
         seconds = time.monotonic() - exchange.started_s
-        scope["app"].state.service.counts.add(scope["method"], exchange.status, seconds)
-        told = (scope["method"], scope["path"], exchange.status, seconds, exchange.request_id)
+        scope["app"].state.service.counts.add(method, exchange.status, seconds)
+        told = (method, scope["path"], exchange.status, seconds, exchange.request_id)
         log.info("%s %s %d %.3f s %s", *told)
 
     def _refuse(self, scope: Scope, headers: Headers) -> Problem | None:
@@ -170,6 +181,9 @@ class RequestLayer:
                     return
                 exchange.has_started, exchange.status = True, message["status"]
                 _add_headers(message, exchange.request_id)
+            elif exchange.is_head:
+                await send({"type": "http.response.body", "body": b""})
+                raise _HeadToldError
             await send(message)
 
         return give
@@ -194,6 +208,8 @@ def _find_plain_error(message: Message) -> Problem | None:
 def _add_headers(message: Message, request_id: str) -> None:
     headers = MutableHeaders(raw=message["headers"])
     headers["X-Request-ID"] = request_id
+    if "GET" in headers.get("allow", ""):
+        headers["Allow"] = f"{headers['allow']}, HEAD"
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     headers.setdefault("Cache-Control", "no-store")
@@ -210,4 +226,4 @@ async def _send_problem(exchange: _Exchange, problem: Problem, send: Send) -> No
     _add_headers(message, exchange.request_id)
     exchange.has_started, exchange.status = True, status
     await send(message)
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": b"" if exchange.is_head else body})

@@ -215,6 +215,31 @@ def test_headers_of_every_answer(service: Served) -> None:
     assert "content-encoding" not in thumbnail.headers
 
 
+def test_head_tells_what_get_would(service: Served) -> None:
+    (video,) = service.get("/v1/videos")["videos"]
+    batch = service.post("/v1/batches", 202, json={"sources": ["/nowhere"]})
+    ids = {"video_id": video["video_id"], "object_id": "o1", "batch_id": batch["batch_id"], "export_id": "x0"}
+    own = {"x-request-id", "date", "connection"}
+    for path, operations in service.get("/openapi.json")["paths"].items():
+        if "get" not in operations:
+            answer = service.client.head(path.format(**ids, upload_id="u0", action="cancel"))
+            assert (answer.status_code, answer.content) == (405, b""), path
+            assert "HEAD" not in answer.headers["allow"], path
+            continue
+        asked = path.format(**ids) + ("?q=car" if path == "/v1/search" else "")
+        with service.client.stream("GET", asked) as wanted:
+            told = service.client.head(asked, headers={"Range": "bytes=0-1"})
+        assert (told.status_code, told.content) == (wanted.status_code, b""), path
+        assert {*told.headers} - own == {*wanted.headers} - own - {"transfer-encoding"}, path
+        for name in ("content-type", "content-length", "etag"):
+            assert told.headers.get(name) == wanted.headers.get(name) or path == "/metrics", (path, name)
+    assert service.client.head("/").status_code == 200
+    service.post(f"/v1/batches/{batch['batch_id']}/cancel")
+    service.ask("DELETE", f"/v1/batches/{batch['batch_id']}", 204)
+    assert service.client.delete("/v1/videos").headers["allow"] == "GET, HEAD"
+    assert 'method="HEAD"' in service.client.get("/metrics").text
+
+
 def test_every_call_has_examples_and_a_place_on_the_page(service: Served) -> None:
     document = service.get("/openapi.json")
     page = service.client.get("/docs").text
