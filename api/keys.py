@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from filelock import FileLock
@@ -41,6 +41,7 @@ class Key:
     scopes: tuple[str, ...]
     digest: str
     created_s: float
+    quotas: Mapping[str, float] = field(default_factory=dict)
 
 
 def find_key_file(settings: Settings) -> Path:
@@ -86,7 +87,14 @@ class KeyFile:
         is_right = hmac.compare_digest(_digest(match[2]), key.digest if key else _digest(""))
         return key if key is not None and is_right else None
 
-    def add(self, name: str, *, tenant: str = DEFAULT_TENANT, scopes: Sequence[str] = ("search",)) -> str:
+    def add(
+        self,
+        name: str,
+        *,
+        tenant: str = DEFAULT_TENANT,
+        scopes: Sequence[str] = ("search",),
+        quotas: Mapping[str, float] | None = None,
+    ) -> str:
         """Make a key and return it; this is the only time that it can be seen."""
         unknown = sorted(set(scopes) - set(SCOPES))
         if unknown or not scopes:
@@ -97,7 +105,7 @@ class KeyFile:
             )
         key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         may = tuple(sorted(set(scopes)))
-        key = Key(key_id, name, check_tenant(tenant), may, _digest(secret), time.time())
+        key = Key(key_id, name, check_tenant(tenant), may, _digest(secret), time.time(), quotas or {})
         with self._writing():
             self._write({**self._read(), key_id: key})
         return f"tk_{key_id}_{secret}"

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from tubelet.api.cli.app import AsJson, Config, Home, app, console, notice, print_json
 from tubelet.api.keys import DEFAULT_TENANT, SCOPES, KeyFile, find_key_file
+from tubelet.api.quotas import QUOTAS, parse_quotas
 from tubelet.settings import load_settings
 
 keys_app = typer.Typer(help="Make, list and remove keys of the HTTP service.", no_args_is_help=True)
@@ -30,6 +31,15 @@ def add_command(
     tenant: Annotated[
         str, typer.Option(help="Whose videos it sees; another name has a home of its own.")
     ] = DEFAULT_TENANT,
+    quotas: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--quota",
+            metavar="NAME=NUMBER",
+            help=f"How much it may use: {', '.join(f'{name} ({about})' for name, about in QUOTAS.items())}; "
+            "may be repeated.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     home: Home = None,
     config: Config = None,
@@ -39,9 +49,11 @@ def add_command(
     Example: [bold]tubelet keys add lab --scope search --scope submit[/]
     """
     keys = KeyFile(find_key_file(load_settings({"home": home}, config=config)))
-    key = keys.add(name, tenant=tenant, scopes=scopes or ["search"])
+    limits = parse_quotas(quotas or ())
+    key = keys.add(name, tenant=tenant, scopes=scopes or ["search"], quotas=limits)
     if as_json:
-        print_json({"key": key, "name": name, "tenant": tenant, "scopes": scopes or ["search"]})
+        told = {"key": key, "name": name, "tenant": tenant, "scopes": scopes or ["search"]}
+        print_json({**told, "quotas": limits})
     else:
         typer.echo(key)
         notice("made", "keep it: it cannot be shown again", "green")
@@ -57,10 +69,11 @@ def list_command(as_json: AsJson = False, home: Home = None, config: Config = No
             del row["digest"]
         print_json({"keys": rows})
         return
-    table = Table("id", "name", "tenant", "scopes", "made")
+    table = Table("id", "name", "tenant", "scopes", "quotas", "made")
     for key in keys:
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(key.created_s))
-        table.add_row(key.key_id, escape(key.name), key.tenant, ", ".join(key.scopes), made)
+        quotas = ", ".join(f"{name}={limit:g}" for name, limit in key.quotas.items())
+        table.add_row(key.key_id, escape(key.name), key.tenant, ", ".join(key.scopes), quotas, made)
     console.print(table)
 
 

@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from tubelet import __version__
+from tubelet.api.quotas import parse_quotas
 from tubelet.api.server.layers import RequestLayer
 from tubelet.api.server.problems import add_handlers
 from tubelet.api.server.rates import Rates
@@ -34,6 +35,7 @@ def create_app(settings: Settings, *, is_local: bool = False) -> FastAPI:
 
     `is_local` says that only this machine can reach it: then it needs no keys, as long as there are none.
     """
+    parse_quotas(settings.api_quotas)
     Rates(settings.api_rate)  # what cannot be read is refused now, not when the service starts
     middleware = [
         Middleware(

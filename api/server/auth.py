@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request, Security
@@ -41,6 +41,8 @@ class Caller:
     scopes: tuple[str, ...]
     is_trusted: bool
     """Whether it is the person at this machine, who may read every file that the process may."""
+
+    quotas: Mapping[str, float] = field(default_factory=dict)
 
 
 def get_caller(
@@ -81,6 +83,7 @@ def _identify(service: Service, request: Request, shown: str | None) -> Caller:
         )
     try:
         tenant = service.tenants.get(key.tenant)
+        quotas = {**tenant.quotas, **key.quotas}
     except SettingsError as error:
         log.error("%s", error)
         raise Problem(
@@ -89,13 +92,13 @@ def _identify(service: Service, request: Request, shown: str | None) -> Caller:
             do="tell who runs the service",
             headers={"Retry-After": "60"},
         ) from None
-    return Caller(key.key_id, tenant, key.scopes, is_trusted=False)
+    return Caller(key.key_id, tenant, key.scopes, is_trusted=False, quotas=quotas)
 
 
 def _be_nobody(service: Service, request: Request) -> Caller:
     tenant = service.tenants.get(DEFAULT_TENANT)
     if not service.is_local:
-        return Caller("", tenant, ("search",), is_trusted=False)
+        return Caller("", tenant, ("search",), is_trusted=False, quotas=tenant.quotas)
     if any(name in request.headers for name in _FORWARDED):
         raise Problem(
             "behind-proxy",

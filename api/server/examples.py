@@ -150,6 +150,20 @@ EXPORT = {
     "size_bytes": 48213,
     "error": "",
 }
+USAGE = {
+    "key_id": "4f1d0a9b8c7e",
+    "rate": "600/minute",
+    "quotas": [
+        {
+            "name": "videos",
+            "about": "videos submitted a day",
+            "limit": 1000.0,
+            "used": 12.0,
+            "left": 988.0,
+            "resets_s": 34200.0,
+        }
+    ],
+}
 
 Responses = dict[int | str, dict[str, Any]]
 

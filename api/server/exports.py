@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tubelet.api.server.problems import not_found
+from tubelet.api.server.problems import Problem, not_found
 from tubelet.api.server.tenants import Tenant
 from tubelet.errors import TubeletError
 
@@ -34,7 +34,7 @@ _PROCESS = secrets.token_hex(8)
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """An export, and how it stands. `process` names the one that works on it."""
+    """An export, and how it stands. `process` works on it, `key_id` asked for it."""
 
     export_id: str
     format: str
@@ -44,12 +44,12 @@ class Export:
     size_bytes: int = 0
     error: str = ""
     process: str = _PROCESS
+    key_id: str = ""
 
 
-def begin_export(tenant: Tenant, format_name: str) -> Export:
-    """A new export, of which nothing is done yet; old ones go."""
-    _remove_old(tenant)
-    export = Export(f"x{secrets.token_hex(12)}", format_name, "running", time.time())
+def begin_export(tenant: Tenant, format_name: str, *, key_id: str) -> Export:
+    """A new export, of which nothing is done yet."""
+    export = Export(f"x{secrets.token_hex(12)}", format_name, "running", time.time(), key_id=key_id)
     _find_folder(tenant, export.export_id).mkdir(parents=True)
     _write(tenant, export)
     return export
@@ -86,6 +86,20 @@ def get_export(tenant: Tenant, export_id: str) -> Export:
     return export
 
 
+def list_exports(tenant: Tenant) -> list[Export]:
+    """The exports of a tenant that are kept; old ones go."""
+    kept = []
+    for folder in (tenant.folder / "exports").glob("x*"):
+        try:
+            if time.time() - folder.stat().st_mtime > KEPT_S:
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                kept.append(get_export(tenant, folder.name))
+        except (FileNotFoundError, Problem):  # another process removes it, or begins it, now
+            continue
+    return kept
+
+
 def find_content(tenant: Tenant, export: Export) -> Path:
     """The file of an export that is done."""
     return _find_folder(tenant, export.export_id) / "content" / export.file_name
@@ -100,7 +114,7 @@ def remove_export(tenant: Tenant, export_id: str) -> None:
 def export_to_json(export: Export) -> dict[str, object]:
     """An export, and how it stands."""
     told = asdict(export)
-    del told["process"]
+    del told["process"], told["key_id"]
     return told
 
 
@@ -139,13 +153,3 @@ def _write(tenant: Tenant, export: Export) -> None:
     draft = path.with_name(f".{secrets.token_hex(4)}")
     draft.write_text(json.dumps(asdict(export)), encoding="utf-8")
     os.replace(draft, path)
-
-
-def _remove_old(tenant: Tenant) -> None:
-    for folder in (tenant.folder / "exports").glob("x*"):
-        try:
-            is_old = time.time() - folder.stat().st_mtime > KEPT_S
-        except FileNotFoundError:
-            continue
-        if is_old:
-            shutil.rmtree(folder, ignore_errors=True)

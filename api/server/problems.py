@@ -60,6 +60,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "invalid": (422, "The request does not have the expected form"),
     "source-unusable": (422, "The video cannot be used"),
     "too-many-requests": (429, "Too many requests"),
+    "quota-exceeded": (429, "The key's quota is used up"),
     "failed": (500, "The service made a mistake"),
     "not-installed": (501, "The service lacks an optional part"),
     "unavailable": (503, "A part that is needed does not answer"),

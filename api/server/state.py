@@ -13,6 +13,7 @@ from tubelet.api.server.batch_events import BatchWatch
 from tubelet.api.server.metrics import RequestCounts
 from tubelet.api.server.rates import Rates
 from tubelet.api.server.tenants import Tenants
+from tubelet.api.server.usage import Usage
 from tubelet.api.server.webhooks import Webhooks
 from tubelet.settings import Settings
 
@@ -35,6 +36,7 @@ class Service:
     webhooks: Webhooks
     exporters: ThreadPoolExecutor
     counts: RequestCounts
+    usage: Usage
     rendering: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_RENDERED))
 
     def close(self) -> None:
@@ -57,6 +59,7 @@ def open_service(settings: Settings, *, is_local: bool) -> Service:
         webhooks=Webhooks(settings, tenants),
         exporters=ThreadPoolExecutor(NUM_EXPORTERS, thread_name_prefix="export"),
         counts=RequestCounts(),
+        usage=Usage(settings.home / "api" / "usage.sqlite"),
     )
 
 

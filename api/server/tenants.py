@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tubelet.api.keys import DEFAULT_TENANT, check_tenant, is_tenant
+from tubelet.api.quotas import parse_quotas
 from tubelet.errors import IndexMissingError, SettingsError, StoreError
 from tubelet.orchestration.ledger.opening import is_local_ledger, open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
@@ -84,6 +85,11 @@ class Tenant:
     def folder(self) -> Path:
         """Where the service keeps files of its own for the tenant: clips, exports, webhooks."""
         return self.settings.home / "api"
+
+    @cached_property
+    def quotas(self) -> Mapping[str, float]:
+        """Quotas of keys that have none of their own. Raises SettingsError for what is none."""
+        return parse_quotas(self.settings.api_quotas)
 
     def close(self) -> None:
         """Give up connections."""

@@ -185,6 +185,16 @@ class Settings(BaseModel):
     index_uri: str = Field("", description="Folder or s3:// address of the index. Empty: HOME/index.")
     s3_endpoint_url: str = Field("", description="S3 endpoint when it is not Amazon's.")
     s3_region: str = Field("", description="S3 region. Empty: boto3's own choice.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Logs for people, or JSON lines with the ids of batch, video, unit and request."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "warning", description="Least level of what is logged."
+    )
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of metrics for Prometheus; 0 takes a free one. Empty: none."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address that the metrics are served at.")
     server: str = Field("", description="Service that commands ask, as in http://127.0.0.1:8000.")
     server_key: str = Field("", repr=False, description="Key that they show it.")
     api_keys: str = Field("", description="File of the HTTP service's keys. Empty: HOME/keys.json.")
@@ -194,6 +204,9 @@ class Settings(BaseModel):
     api_uploads: str = Field("", description="Folder or s3:// address of uploads. Empty: HOME/uploads.")
     api_upload_gb: float = Field(10.0, gt=0, le=5000, description="Largest upload, in GB.")
     api_rate: str = Field("600/minute", description="Requests that one key may make, as in 600/minute.")
+    api_quotas: Names = Field(
+        (), description="Quotas of a key that has none of its own, as in videos=1000,upload_gb=50."
+    )
     api_origins: Names = Field((), description="Web origins that may call the service, comma-separated.")
     api_webhook_hosts: Names = Field(
         (), description="Hosts that webhooks may reach at private addresses, comma-separated."

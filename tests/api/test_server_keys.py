@@ -23,7 +23,7 @@ from tubelet.api.server.tenants import make_tenant_settings
 from tubelet.errors import InputError, SettingsError
 
 OPEN = {("get", "/healthz"), ("get", "/readyz"), ("get", "/docs"), ("delete", "/v1/session")}
-ANY_KEY = {("get", "/v1/session"), ("post", "/v1/session")}
+ANY_KEY = {("get", "/v1/session"), ("post", "/v1/session"), ("get", "/v1/usage")}
 
 
 class Tenants:
@@ -302,11 +302,16 @@ def test_keys_are_made_listed_and_removed_on_the_command_line(tmp_path: Path) ->
             assert run(["keys", *arguments, "--home", str(tmp_path)]) == code, errors.getvalue()
         return errors.getvalue() if code else out.getvalue()
 
-    key = keys("add", "lab", "--scope", "submit", "--scope", "search", "--tenant", "city").strip()
+    key = keys(
+        "add", "lab", "--scope", "submit", "--scope", "search", "--tenant", "city", "--quota", "videos=9"
+    )
+    key = key.strip()
     assert re.fullmatch(r"tk_[0-9a-f]{12}_[\w-]{43}", key)
     assert stat.S_IMODE((tmp_path / "keys.json").stat().st_mode) == 0o600
     (listed,) = json.loads(keys("list", "--json"))["keys"]
     assert (listed["tenant"], listed["scopes"]) == ("city", ["search", "submit"])
+    assert listed["quotas"] == {"videos": 9}
+    assert "is no quota" in keys("add", "lab", "--quota", "cars=9", code=2)
     assert "lab" in keys("list")
     assert "is no scope" in keys("add", "lab", "--scope", "root", code=2)
     assert "no name of a tenant" in keys("add", "lab", "--tenant", "../x", code=2)

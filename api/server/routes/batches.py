@@ -40,6 +40,7 @@ ITEM_STATES: tuple[ItemState, ...] = get_args(ItemState)
     responses=examples.told(
         {**examples.PROGRESS, "webhook": {**examples.WEBHOOK, "secret": "made-for-you"}},
         *("bad-input", "unknown-name", "source-not-allowed", "key-conflict", "unavailable"),
+        "quota-exceeded",
         status=202,
         about="Taken; Location names it",
     ),
@@ -58,6 +59,9 @@ def submit(
     settings = _choose_options(body.options, tenant.settings)
     if body.webhook is not None:
         service.webhooks.check(body.webhook.url)
+    service.usage.settle(caller, tenant.ledger)
+    service.usage.take(caller, "videos", len(sources))
+    batch = None
     try:
         batch = submit_batch(
             sources,
@@ -67,10 +71,14 @@ def submit(
             priority=body.priority,
             idempotency_key=idempotency_key,
         )
+        service.usage.note_batch(caller, batch.batch_id, len(sources))
     except InputError as error:
         if not idempotency_key:
             raise
         raise Problem("key-conflict", error.found, expected=error.expected, do=error.do) from None
+    finally:
+        if batch is None:
+            service.usage.give_back(caller, "videos", len(sources))
     told = _tell(batch, tenant)
     if body.webhook is not None:
         webhook = service.webhooks.add(tenant, batch.batch_id, body.webhook.url, body.webhook.secret)
@@ -211,6 +219,7 @@ def delete_batch(request: Request, batch_id: BatchId, caller: CanSubmit) -> Resp
             expected="one that has ended",
             do="wait for it, or cancel it first",
         )
+    get_service(request).usage.settle_batch(batch.batch_id, tenant.ledger)
     tenant.ledger.delete_batch(batch.batch_id)
     get_service(request).webhooks.remove(tenant, batch.batch_id)
     return Response(status_code=204)

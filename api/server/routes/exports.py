@@ -25,6 +25,7 @@ from tubelet.api.server.state import get_service
 
 router = APIRouter(prefix="/v1/exports", tags=["exports"])
 
+_EXPORT_CODES = ("unknown-name", "bad-input", "quota-exceeded")
 ExportId = Annotated[str, Path(max_length=64, description="An export's id.")]
 
 
@@ -32,7 +33,7 @@ ExportId = Annotated[str, Path(max_length=64, description="An export's id.")]
     "",
     status_code=202,
     responses=examples.told(
-        examples.EXPORT | {"state": "running"}, "unknown-name", "bad-input", status=202, about="Begun"
+        examples.EXPORT | {"state": "running"}, *_EXPORT_CODES, status=202, about="Begun"
     ),
 )
 def export(request: Request, body: ExportRequest, caller: CanSearch) -> Response:
@@ -55,7 +56,9 @@ def export(request: Request, body: ExportRequest, caller: CanSearch) -> Response
         raise Problem("conflict", "Nothing is indexed yet", expected="an index", do="submit a batch first")
     with tenant.open_index() as store:
         within = within.narrow(find_videos(store, body.videos))
-    begun = begin_export(tenant, chosen.name)
+    with service.usage.exporting:
+        service.usage.take_export(caller)
+        begun = begin_export(tenant, chosen.name, key_id=caller.key_id)
     service.exporters.submit(run_export, tenant, begun, within, every_frame=body.every_frame)
     return JSONResponse(
         export_to_json(begun), 202, headers={"Location": f"/v1/exports/{begun.export_id}", "Retry-After": "1"}

@@ -126,6 +126,19 @@ def tell_session(caller: Annotated[Caller, Depends(get_caller)]) -> dict[str, An
     return {"key_id": caller.key_id, "tenant": caller.tenant.name, "scopes": list(caller.scopes)}
 
 
+@router.get("/v1/usage", responses=examples.told(examples.USAGE))
+def tell_usage(request: Request, caller: Annotated[Caller, Depends(get_caller)]) -> dict[str, Any]:
+    """What the caller's key has used of its quotas, and how often it may call."""
+    service = get_service(request)
+    if "videos" in caller.quotas:
+        service.usage.settle(caller, caller.tenant.ledger)
+    return {
+        "key_id": caller.key_id,
+        "rate": None if caller.is_trusted else service.settings.api_rate,
+        "quotas": service.usage.tell(caller),
+    }
+
+
 @router.post(
     "/v1/session",
     responses=examples.told({"key_id": "4f1d…", "tenant": "default", "scopes": ["search"]}, "bad-key"),

@@ -10,7 +10,9 @@ from starlette.responses import JSONResponse
 
 from tubelet.api.server import examples
 from tubelet.api.server.auth import CanSubmit
+from tubelet.api.server.state import get_service
 from tubelet.api.server.uploads import PREFIX, remove_upload, take_upload
+from tubelet.api.server.usage import UploadMeter
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
 
@@ -34,6 +36,7 @@ BODY: dict[str, Any] = {
     responses=examples.told(
         examples.UPLOAD,
         *("too-large", "bad-media-type", "source-unusable", "too-slow", "no-room", "unavailable"),
+        "quota-exceeded",
         status=201,
         about="Kept",
     ),
@@ -45,7 +48,15 @@ async def upload(
 ) -> Response:
     """Send a video as the body. What comes back under `source` is what a batch is given."""
     limit = int(caller.tenant.settings.api_upload_gb * 1e9)
-    taken = await take_upload(caller.tenant, name, request.stream(), max_bytes=limit)
+    meter = UploadMeter(get_service(request).usage, caller)
+    length = request.headers.get("content-length", "")
+    announced = int(length) if length.isdecimal() else 0
+    taken = None
+    try:
+        chunks = meter.count(request.stream(), announced=announced)
+        taken = await take_upload(caller.tenant, name, chunks, max_bytes=limit)
+    finally:
+        await meter.end(is_kept=taken is not None)
     told = asdict(taken) | {"source": f"{PREFIX}{taken.upload_id}"}
     del told["address"]
     return JSONResponse(told, 201)
