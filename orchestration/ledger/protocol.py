@@ -103,6 +103,7 @@ class Ledger(Protocol):
         A job has the highest priority of the running batches that ask for it. Of the jobs that one batch asks
         for, as they came (none while it is held), or of all. A unit that is set back to waiting counts as not
         taken, and so does one that could not be acquired because its batch was held.
+        Callers of one ledger use the same `redispatch_s`; else the shortest may count for all of them.
         Taking is a hint to the caller to send the unit on its way; only `acquire` gives the right to run it.
         """
 
@@ -185,6 +186,12 @@ class Ledger(Protocol):
         """Progress of each kind of unit, of the jobs that a batch names or of all.
 
         Running units count with their progress.
+        """
+
+    def measure_totals(self) -> Mapping[UnitKind, Mapping[str, float]]:
+        """What all attempts came to that ended since the ledger began, by kind of unit and name (`totals`).
+
+        These never become less: what is forgotten, done again or retried stays in them.
         """
 
     def add_events(self, events: Sequence[Event]) -> None:

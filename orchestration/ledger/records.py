@@ -150,7 +150,8 @@ class Lease:
 
     `token` is the fencing token (Kleppmann, "How to do distributed locking", 2016): greater than every token
     that this ledger gave before, and in any other ledger in clock order, so that a store can refuse whoever
-    lost the lease. `shrink` counts how often memory ran out: portions are halved so often.
+    lost the lease. `shrink` counts how often memory ran out: portions are halved so often. `batch_ids` are
+    the batches that ask for the job, the oldest first.
     """
 
     unit_id: str
@@ -163,6 +164,7 @@ class Lease:
     expires_s: float
     span_s: float = 0.0
     shrink: int = 0
+    batch_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,7 @@ class UnitResult:
     """What a finished unit tells.
 
     Objects, moments, warnings and models come from `video` units, the video's duration from `plan` units.
+    `stage_seconds` says which of `seconds` went where; `gpu_seconds` are those on a GPU, times its share.
     """
 
     seconds: float
@@ -180,6 +183,8 @@ class UnitResult:
     warnings: tuple[str, ...] = ()
     models: str = ""
     resumed: bool = False
+    gpu_seconds: float = 0.0
+    stage_seconds: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +195,7 @@ class UnitFailure:
     error: str
     seconds: float = 0.0
     retry_after_s: float | None = None
+    gpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TypeVar, get_args
+from typing import TypeVar, cast, get_args
 from uuid import uuid4
 
 from tubelet.orchestration.ledger.checks import (
@@ -48,6 +48,7 @@ from tubelet.orchestration.ledger.redis_client import RedisClient
 from tubelet.orchestration.ledger.redis_rows import (
     read_batch,
     read_event,
+    read_hash,
     read_item,
     read_job,
     read_lease,
@@ -56,6 +57,7 @@ from tubelet.orchestration.ledger.redis_rows import (
     read_unit,
     write_event,
 )
+from tubelet.orchestration.ledger.totals import count_failure, count_result, read_totals
 
 T = TypeVar("T")
 
@@ -198,8 +200,8 @@ class RedisLedger(RedisClient):
         answer = self.run("acquire", unit_id, owner, lease_s, uuid4().hex)
         if not answer:
             return None
-        unit, job, options = answer
-        return read_lease(unit, read_job(job, options))
+        unit, job, options, batch_ids = answer
+        return read_lease(unit, read_job(job, options), batch_ids)
 
     def renew(self, lease: Lease, *, lease_s: float, progress_s: float = 0.0) -> Lease:
         """Heartbeat: hold on to a unit, and note how many seconds of its span are done."""
@@ -216,6 +218,7 @@ class RedisLedger(RedisClient):
         fields += [result.num_objects, result.num_moments, json.dumps(result.warnings), len(then)]
         for unit in then:
             fields += [unit.unit_id, unit.kind, unit.payload, unit.span_s, unit.num_blockers, unit.unblocks]
+        fields += [part for pair in count_result(lease, result).items() for part in pair]
         self._held(lease, self.run("complete", lease.unit_id, lease.token, *fields))
 
     def fail(self, lease: Lease, failure: UnitFailure) -> UnitState:
@@ -274,6 +277,14 @@ class RedisLedger(RedisClient):
         """Progress of each kind of unit, of a batch or of all. Running units count with their progress."""
         return read_stages(self.run("measure_stages", batch_id))
 
+    def measure_totals(self) -> Mapping[UnitKind, Mapping[str, float]]:
+        """What all attempts came to that ended since the ledger began, by kind of unit and name."""
+        return read_totals(
+            (cast(UnitKind, kind), name, int(millionths))
+            for field, millionths in read_hash(self.run("measure_totals")).items()
+            for kind, _, name in [field.partition(":")]
+        )
+
     def add_events(self, events: Sequence[Event]) -> None:
         """Append to the log. Events of a job belong to every batch that names it by then."""
         for page in _pages(events):
@@ -293,4 +304,5 @@ def _pages(values: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _failure_fields(failure: UnitFailure) -> list[object]:
-    return [failure.error_class, failure.error, failure.seconds, failure.retry_after_s]
+    told = [failure.error_class, failure.error, failure.seconds, failure.retry_after_s]
+    return [*told, *(part for pair in count_failure(failure).items() for part in pair)]

@@ -111,7 +111,7 @@ def read_unit(flat: Flat) -> UnitEntry:
     )
 
 
-def read_lease(flat: Flat, job: Job) -> Lease:
+def read_lease(flat: Flat, job: Job, batch_ids: Sequence[str]) -> Lease:
     """A hash of `unit:U` that runs."""
     unit = read_unit(flat)
     return Lease(
@@ -125,6 +125,7 @@ def read_lease(flat: Flat, job: Job) -> Lease:
         expires_s=unit.expires_s,
         span_s=unit.span_s,
         shrink=unit.shrink,
+        batch_ids=tuple(batch_ids),
     )
 
 

@@ -67,6 +67,12 @@ CREATE TABLE ledger_event_batches (
 CREATE INDEX ledger_event_batches_number ON ledger_event_batches(number);
 """
 
+_TOTALS = """
+CREATE TABLE IF NOT EXISTS ledger_totals (
+    kind TEXT NOT NULL, name TEXT NOT NULL, millionths INTEGER NOT NULL, PRIMARY KEY (kind, name)
+) WITHOUT ROWID
+"""
+
 # connections that a fork copied from its parent: closing them would touch the parent's file locks
 _of_parents: list[sqlite3.Connection] = []
 
@@ -169,6 +175,7 @@ class SqliteFile:
                             connection.execute(statement)
                         connection.execute(f"PRAGMA user_version={VERSION}")
                     connection.execute("COMMIT")
+                connection.execute(_TOTALS)  # files of this version that were made earlier have none
             finally:
                 connection.close()
         except sqlite3.Error as error:

@@ -10,6 +10,7 @@ from typing import Any
 from tubelet.orchestration.ledger.records import Event, StageProgress, UnitKind
 from tubelet.orchestration.ledger.sqlite_file import SqliteFile
 from tubelet.orchestration.ledger.sqlite_rows import read_event
+from tubelet.orchestration.ledger.totals import read_totals
 
 
 class SqliteLog(SqliteFile):
@@ -31,6 +32,11 @@ class SqliteLog(SqliteFile):
                 stage["span_s"] += span_s
                 stage["span_done_s"] += progress_s
         return {kind: StageProgress(**stage) for kind, stage in stages.items()}
+
+    def measure_totals(self) -> Mapping[UnitKind, Mapping[str, float]]:
+        """What all attempts came to that ended since the ledger began, by kind of unit and name."""
+        with self._read() as db:
+            return read_totals(map(tuple, db.execute("SELECT * FROM ledger_totals").fetchall()))
 
     def add_events(self, events: Sequence[Event]) -> None:
         """Append to the log. Events of a job belong to every batch that names it."""

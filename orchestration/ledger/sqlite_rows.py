@@ -94,7 +94,7 @@ def read_ready(row: sqlite3.Row) -> ReadyUnit:
     return ReadyUnit(row["unit_id"], row["kind"], row["job_id"], row["span_s"], row["priority"])
 
 
-def read_lease(row: sqlite3.Row, job: Job) -> Lease:
+def read_lease(row: sqlite3.Row, job: Job, batch_ids: tuple[str, ...]) -> Lease:
     """A row of `ledger_units` that runs."""
     return Lease(
         unit_id=row["unit_id"],
@@ -107,6 +107,7 @@ def read_lease(row: sqlite3.Row, job: Job) -> Lease:
         expires_s=float(row["expires_s"]),
         span_s=float(row["span_s"]),  # RETURNING gives whole numbers as integers
         shrink=row["shrink"],
+        batch_ids=batch_ids,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from tubelet.orchestration.ledger.checks import lease_lost
@@ -20,6 +20,7 @@ from tubelet.orchestration.ledger.records import (
 from tubelet.orchestration.ledger.sqlite_file import SqliteFile
 from tubelet.orchestration.ledger.sqlite_jobs import add_unit, end_job, get_job
 from tubelet.orchestration.ledger.sqlite_rows import read_lease, read_ready, read_unit
+from tubelet.orchestration.ledger.totals import count_failure, count_result
 
 _READY = (
     "state = 'waiting' AND num_blockers = 0 AND priority IS NOT NULL"
@@ -81,7 +82,7 @@ class SqliteUnits(SqliteFile):
                 " WHERE job_id = ? AND job_id <> '' AND state = 'waiting'",
                 (job.job_id,),
             )
-            return read_lease(row, job)
+            return read_lease(row, job, _asking(db, job.job_id))
 
     def renew(self, lease: Lease, *, lease_s: float, progress_s: float = 0.0) -> Lease:
         """Heartbeat: hold on to a unit, and note how many seconds of its span are done."""
@@ -114,6 +115,7 @@ class SqliteUnits(SqliteFile):
                 " WHERE number = ?",
                 (result.seconds, result.models, row["number"]),
             )
+            _count(db, row["kind"], count_result(lease, result))
             for unit in then:
                 add_unit(db, job_id, unit, priority=row["priority"])
             db.execute(
@@ -238,6 +240,24 @@ def _find(db: sqlite3.Connection, unit_id: str) -> sqlite3.Row | None:
     return row
 
 
+def _asking(db: sqlite3.Connection, job_id: str) -> tuple[str, ...]:
+    """The batches that ask for a job, the oldest first."""
+    rows = db.execute(
+        "SELECT DISTINCT batch_id FROM ledger_items"
+        " WHERE job_id = ? AND job_id <> '' AND state IN ('waiting', 'running') ORDER BY batch_id",
+        (job_id,),
+    )
+    return tuple(batch_id for (batch_id,) in rows)
+
+
+def _count(db: sqlite3.Connection, kind: str, amounts: Mapping[str, int]) -> None:
+    db.executemany(
+        "INSERT INTO ledger_totals VALUES (?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET millionths = millionths + excluded.millionths",
+        [(kind, name, millionths) for name, millionths in amounts.items()],
+    )
+
+
 def _is_held(row: sqlite3.Row | None, lease: Lease) -> bool:
     return row is not None and row["state"] == "running" and row["token"] == lease.token
 
@@ -268,6 +288,7 @@ def _end_attempt(
     db: sqlite3.Connection, row: sqlite3.Row, failure: UnitFailure, *, now: float, settle: bool = False
 ) -> UnitState:
     """End a running unit's attempt as failed: it waits again, or the job fails with it."""
+    _count(db, row["kind"], count_failure(failure))
     for_good = failure.retry_after_s is None
     state: UnitState = "failed" if for_good else _after(db, row)
     db.execute(

@@ -15,6 +15,7 @@
 --   delayed            zset   not_before_s -> units        taken         zset   taken_s -> units
 --   leases             zset   expires_s -> units           dead, dead:B  zset   units that failed, in order
 --   stages, stages:B, job.stages:J   hash   KIND:STATE -> units; KIND:span, :span_done, :seconds in microseconds
+--   totals             hash   KIND:NAME -> millionths; never less
 --   events:B           zset   number -> number\nJSON       once:CALL     string, for calls that add
 
 local prefix = KEYS[1]

@@ -41,6 +41,13 @@ local function book(job_id, before, after)
     end
 end
 
+-- add to what never becomes less
+function units.count(kind, name, millionths)
+    if tonumber(millionths) > 0 then
+        redis.call("HINCRBY", key("totals"), kind .. ":" .. name, millionths)
+    end
+end
+
 function units.load(unit_id)
     return load_hash(key("unit", unit_id))
 end

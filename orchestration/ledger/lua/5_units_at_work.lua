@@ -84,7 +84,9 @@ end
 
 local function give_lease(unit, job)
     local options = redis.call("HGET", key("options"), job.options_id)
-    return { flatten(unit), flatten(job), options }
+    local batch_ids = redis.call("HKEYS", key("job.asking", unit.job_id))
+    table.sort(batch_ids)
+    return { flatten(unit), flatten(job), options, batch_ids }
 end
 
 function operations.acquire()
@@ -161,6 +163,9 @@ function operations.complete()
     for _ = 1, tonumber(argument()) do
         units.add(job_id, argument(), argument(), argument(), argument(), argument(), argument())
     end
+    while position < #ARGV do
+        units.count(unit.kind, argument(), argument())
+    end
     local waiting = units.load(unit.unblocks)
     if waiting and waiting.job_id == job_id and tonumber(waiting.num_blockers) > 0 then
         units.save(waiting, { num_blockers = whole(waiting.num_blockers - 1) })
@@ -197,6 +202,9 @@ end
 
 -- end an attempt as failed: the unit waits again, or the job fails with it; `retry_after_s` nil: for good
 local function end_attempt(unit, failure, retry_after_s, settled_token)
+    for name, millionths in pairs(failure.counts) do
+        units.count(unit.kind, name, millionths)
+    end
     local state = retry_after_s and state_after(unit) or "failed"
     units.save(unit, {
         state = state, owner = state == "failed" and unit.owner or "", expires_s = "0", progress_s = "0",
@@ -212,8 +220,13 @@ local function end_attempt(unit, failure, retry_after_s, settled_token)
 end
 
 local function read_failure()
-    local failure = { error_class = argument(), error = argument(), seconds = argument() }
-    return failure, tonumber(argument())
+    local failure = { error_class = argument(), error = argument(), seconds = argument(), counts = {} }
+    local retry_after_s = tonumber(argument())
+    while position < #ARGV do
+        local name = argument()
+        failure.counts[name] = argument()
+    end
+    return failure, retry_after_s
 end
 
 function operations.fail()

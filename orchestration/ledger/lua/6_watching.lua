@@ -32,6 +32,10 @@ function operations.measure_stages()
     return redis.call("HGETALL", batch_id == "" and key("stages") or key("stages", batch_id))
 end
 
+function operations.measure_totals()
+    return redis.call("HGETALL", key("totals"))
+end
+
 function operations.add_events()
     local call, remember_s, num = argument(), argument(), tonumber(argument())
     if not redis.call("SET", key("once", call), "1", "NX", "EX", remember_s) then

@@ -34,6 +34,7 @@ from tubelet.orchestration.ledger.records import (
     UnitResult,
     UnitState,
 )
+from tubelet.orchestration.ledger.totals import count_failure, count_result, read_totals
 
 _ASKING = ("waiting", "running")
 
@@ -52,6 +53,7 @@ class ModelLedger:
         self._taken_s: dict[str, float] = {}
         self._settled: dict[str, int] = {}
         self._events: list[tuple[set[str], Event]] = []
+        self._totals: dict[UnitKind, dict[str, int]] = {}
         self._token = 0
         self._num_events = 0
 
@@ -211,6 +213,7 @@ class ModelLedger:
             unit.expires_s,
             unit.span_s,
             unit.shrink,
+            tuple(sorted(self._asking(unit.job_id))),
         )
 
     def renew(self, lease: Lease, *, lease_s: float, progress_s: float = 0.0) -> Lease:
@@ -228,6 +231,7 @@ class ModelLedger:
         if self._is_settled(lease, "done"):
             return
         unit = self._hold(lease)
+        self._count(unit.kind, count_result(lease, result))
         self._change(
             unit.unit_id,
             state="done",
@@ -362,6 +366,9 @@ class ModelLedger:
                 )
         return stages
 
+    def measure_totals(self) -> Mapping[UnitKind, Mapping[str, float]]:
+        return read_totals((k, n, v) for k, totals in self._totals.items() for n, v in totals.items())
+
     def add_events(self, events: Sequence[Event]) -> None:
         for event in events:
             self._num_events += 1
@@ -388,6 +395,11 @@ class ModelLedger:
 
     def _waits(self, unit: UnitEntry) -> bool:
         return unit.state == "waiting" and not unit.num_blockers and unit.not_before_s <= self._now()
+
+    def _count(self, kind: UnitKind, amounts: Mapping[str, int]) -> None:
+        totals = self._totals.setdefault(kind, {})
+        for name, amount in amounts.items():
+            totals[name] = totals.get(name, 0) + amount
 
     def _hold(self, lease: Lease) -> UnitEntry:
         if not self.holds(lease):
@@ -434,6 +446,7 @@ class ModelLedger:
 
     def _end_attempt(self, unit: UnitEntry, failure: UnitFailure) -> UnitState:
         job = self._jobs[unit.job_id]
+        self._count(unit.kind, count_failure(failure))
         state: UnitState = "waiting" if job.state == "running" else "cancelled"
         if failure.retry_after_s is None:
             state = "failed"

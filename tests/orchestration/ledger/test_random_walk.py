@@ -81,8 +81,9 @@ class Walk(RuleBasedStateMachine):
         assert answers[1] == answers[0]
         return answers[0]
 
-    @initialize(some=st.lists(items, min_size=1, max_size=3))
-    def begin(self, some: list[NewItem]) -> None:
+    @initialize(some=st.lists(items, min_size=1, max_size=3), redispatch_s=st.sampled_from([0.0, 7.0]))
+    def begin(self, some: list[NewItem], redispatch_s: float) -> None:
+        self.redispatch_s = redispatch_s
         self.create("a")
         self.add("a", some)
         self.acquire(f"plan:{JOBS[0]}", OWNERS[0], 10.0)
@@ -111,13 +112,10 @@ class Walk(RuleBasedStateMachine):
     def retry(self, batch_id: str) -> None:
         self.both(lambda ledger: ledger.retry(batch_id))
 
-    @rule(
-        limit=st.integers(0, 3),
-        redispatch_s=st.sampled_from([0.0, 7.0]),
-        batch_id=st.sampled_from(["", *BATCHES]),
-    )
-    def take(self, limit: int, redispatch_s: float, batch_id: str) -> None:
-        self.both(lambda ledger: ledger.take_ready(limit, redispatch_s=redispatch_s, batch_id=batch_id))
+    @rule(limit=st.integers(0, 3), batch_id=st.sampled_from(["", *BATCHES]))
+    def take(self, limit: int, batch_id: str) -> None:
+        again_s = self.redispatch_s
+        self.both(lambda ledger: ledger.take_ready(limit, redispatch_s=again_s, batch_id=batch_id))
 
     @rule(unit_id=units, owner=owners, lease_s=st.sampled_from([5.0, 50.0]))
     def acquire(self, unit_id: str, owner: str, lease_s: float) -> None:
@@ -127,7 +125,7 @@ class Walk(RuleBasedStateMachine):
 
     @rule(owner=owners)
     def acquire_what_is_ready(self, owner: str) -> None:
-        for unit in self.both(lambda ledger: ledger.take_ready(2, redispatch_s=0.0)):
+        for unit in self.both(lambda ledger: ledger.take_ready(2, redispatch_s=self.redispatch_s)):
             self.acquire(unit.unit_id, owner, 20.0)
 
     @precondition(lambda self: self.leases)
@@ -141,7 +139,7 @@ class Walk(RuleBasedStateMachine):
     @rule(data=st.data(), seconds=st.sampled_from([0.5, 2.0]))
     def complete(self, data: st.DataObject, seconds: float) -> None:
         lease = self.pick(data)
-        result = UnitResult(seconds, 40.0, 7, 3, 100, ("dark",), "sam2")
+        result = UnitResult(seconds, 40.0, 7, 3, 100, ("dark",), "sam2", stage_seconds=(("read", 0.1),))
         then = units_after_plan(lease.job.identity, 2) if lease.kind == "plan" else []
         self.both(lambda ledger: ledger.complete(lease, result, then))
 
@@ -183,6 +181,7 @@ class Walk(RuleBasedStateMachine):
         self.both(lambda ledger: ledger.get_jobs(JOBS))
         self.both(lambda ledger: ledger.list_dead())
         self.both(lambda ledger: ledger.measure_stages())
+        self.both(lambda ledger: ledger.measure_totals())
         for job_id in JOBS:
             self.both(lambda ledger: ledger.list_units(job_id))  # noqa: B023 (called at once)
         for made in self.model.list_batches():

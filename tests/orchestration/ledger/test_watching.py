@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.orchestration.ledger.steps import (
     FATAL,
     TRANSIENT,
@@ -65,6 +67,55 @@ def test_stages_of_a_batch_are_those_of_the_jobs_it_names(ledger: Ledger) -> Non
     )
     ledger.complete(acquire(ledger, video_id("x")), UnitResult(2.0))
     assert ledger.measure_stages("b")["video"].done == 1
+
+
+def test_totals_count_every_attempt_and_never_become_less(ledger: Ledger) -> None:
+    begin(ledger, "x", "y")
+    assert ledger.measure_totals() == {}
+    plan(ledger, "x", 2)
+    lease = acquire(ledger, chunk_id("x", 0))
+    result = UnitResult(3.0, num_frames=100, gpu_seconds=1.5, stage_seconds=(("read", 0.1), ("track", 2.9)))
+    ledger.complete(lease, result)
+    ledger.complete(lease, result)  # the answer was lost: nothing counts twice
+    late = acquire(ledger, chunk_id("x", 1))
+    ledger.fail(late, replace(TRANSIENT, gpu_seconds=0.5, retry_after_s=0.0))
+    ledger.fail(late, replace(TRANSIENT, gpu_seconds=0.5, retry_after_s=0.0))
+    assert ledger.give_back(acquire(ledger, chunk_id("x", 1)).unit_id, "w1", FATAL)
+    totals = {
+        "plan": {"done": 1.0, "seconds": 0.5},
+        "chunk": {
+            "done": 1.0,
+            "failed:transient": 1.0,
+            "failed:bad input": 1.0,
+            "seconds": 6.0,
+            "gpu_seconds": 2.0,
+            "span_s": 20.0,
+            "frames": 100.0,
+            "stage:read": 0.1,
+            "stage:track": 2.9,
+        },
+    }
+    assert ledger.measure_totals() == totals
+    ledger.set_control("a", "cancelled")
+    ledger.delete_batch("a")
+    assert ledger.measure_stages() == {}
+    assert ledger.measure_totals() == totals
+
+
+def test_spans_that_were_done_before_are_not_counted_again(ledger: Ledger) -> None:
+    begin(ledger, "x")
+    plan(ledger, "x", 1)
+    ledger.complete(acquire(ledger, chunk_id("x", 0)), UnitResult(0.25, resumed=True))
+    assert ledger.measure_totals()["chunk"] == {"done": 1.0, "seconds": 0.25}
+
+
+def test_a_lease_names_the_batches_that_ask(ledger: Ledger) -> None:
+    begin(ledger, "x", batch_id="b")
+    begin(ledger, "x", "y", batch_id="a")
+    assert acquire(ledger, plan_id("x")).batch_ids == ("a", "b")
+    assert acquire(ledger, plan_id("y")).batch_ids == ("a",)
+    ledger.set_control("a", "cancelled")
+    assert ledger.acquire(plan_id("y"), "w1", lease_s=1.0) is None
 
 
 def test_the_log_is_kept_in_order(ledger: Ledger) -> None:
