@@ -15,6 +15,8 @@ from tubelet.errors import DependencyError, SettingsError, TransientStoreError
 from tubelet.settings import Settings
 
 CONNECT_S = 5.0
+_ATTEMPTS = ("RAY_gcs_server_port_wait_time_s", "1")
+"""How often Ray asks a head that gives no answer: each time for up to 40 s, and by itself 20 times."""
 _NO_REPORTS = "RAY_USAGE_STATS_ENABLED"
 _ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's switch for machines that belong to no cluster: its daemons then listen on the loopback address only.
@@ -31,6 +33,11 @@ def import_ray(*, alone: bool = False) -> ModuleType:
     if alone:
         os.environ.setdefault(_ALONE, "0")
     return _import("ray")
+
+
+def import_ray_for(settings: Settings) -> ModuleType:
+    """Ray for the cluster of these settings. Raises DependencyError where it is not installed."""
+    return import_ray(alone=not settings.ray_address or _is_loopback(settings.ray_address))
 
 
 def import_serve() -> ModuleType:
@@ -56,7 +63,7 @@ def joined_cluster(settings: Settings, *, num_cpus: float) -> Iterator[ModuleTyp
     Without `ray_address` a cluster of this machine alone is started, with room for `num_cpus`, and ends with
     us. Raises DependencyError, SettingsError or TransientStoreError.
     """
-    ray = import_ray(alone=not settings.ray_address or _is_loopback(settings.ray_address))
+    ray = import_ray_for(settings)
     if ray.is_initialized():
         yield ray
         return
@@ -80,17 +87,19 @@ def joined_cluster(settings: Settings, *, num_cpus: float) -> Iterator[ModuleTyp
 def join_cluster(settings: Settings) -> None:
     """Connect this process to the cluster at `ray_address`, for good, unless it is connected.
 
-    Raises DependencyError, SettingsError for another version of Ray or Python, and TransientStoreError where
-    nobody answers.
+    Raises DependencyError, SettingsError for another version of Ray or Python or another token, and
+    TransientStoreError where nobody answers.
     """
     address = settings.ray_address
-    ray = import_ray(alone=_is_loopback(address))
+    ray = import_ray_for(settings)
     if ray.is_initialized():
         return
-    _check_address(address)
+    _check_address(address, ray.util.get_node_ip_address())
     try:
-        with _quiet():
+        with _quiet(), _few_attempts():
             ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+    except ray.exceptions.AuthenticationError as error:
+        raise _explain_token(address, error) from error
     except RuntimeError as error:
         if "ersion mismatch" not in str(error):
             raise _explain(address, error) from error
@@ -100,11 +109,16 @@ def join_cluster(settings: Settings) -> None:
             do="install what the cluster has: pip install 'ray[serve]==VERSION'",
         ) from error
     except (ConnectionError, TimeoutError, OSError, ValueError) as error:
+        if "InvalidAuthToken" in str(error.__cause__):
+            raise _explain_token(address, error) from error
         raise _explain(address, error) from error
 
 
-def _check_address(address: str) -> None:
-    """Find out soon whether anybody is there; Ray by itself asks for a long time."""
+def _check_address(address: str, own_host: str) -> None:
+    """Find out soon whether anybody is there; Ray by itself asks for a long time.
+
+    It asks at `own_host` where the address is the loopback one.
+    """
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
@@ -114,9 +128,12 @@ def _check_address(address: str) -> None:
             expected="HOST:PORT of the cluster's head, or auto; this machine must be one of the cluster's",
             do="correct ray_address (TUBELET_RAY_ADDRESS)",
         )
+    asked = own_host if _is_loopback(address) else host
     try:
-        socket.create_connection((host, int(port)), CONNECT_S).close()
+        socket.create_connection((asked, int(port)), CONNECT_S).close()
     except (OSError, OverflowError) as error:
+        if asked != host and own_host != "127.0.0.1":
+            address = f"{address}, for which Ray takes {asked}:{port},"
         raise _explain(address, error) from error
 
 
@@ -131,6 +148,28 @@ def _explain(address: str, error: Exception) -> TransientStoreError:
         do="start Ray on this machine (ray start --address=HEAD:PORT), or check ray_address "
         "(TUBELET_RAY_ADDRESS) and the cluster's token (RAY_AUTH_MODE, RAY_AUTH_TOKEN); nothing is lost",
     )
+
+
+def _explain_token(address: str, error: Exception) -> SettingsError:
+    return SettingsError(
+        f"The Ray cluster at {address} does not take the token of this process, or it has none",
+        expected="the token of the cluster",
+        do="set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, before Python starts",
+    )
+
+
+@contextlib.contextmanager
+def _few_attempts() -> Iterator[None]:
+    """Let Ray give up soon, unless the environment says how long it shall try."""
+    name, few = _ATTEMPTS
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = few
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 @contextlib.contextmanager

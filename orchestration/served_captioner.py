@@ -10,7 +10,7 @@ from typing import Any
 from tubelet.errors import ModelError, SettingsError, TransientModelError, TubeletError
 from tubelet.model.describing.base import DescribeRequest, Description
 from tubelet.orchestration.failures import choose_wait_s
-from tubelet.orchestration.ray_cluster import import_ray, import_serve, join_cluster
+from tubelet.orchestration.ray_cluster import import_ray_for, import_serve, join_cluster
 from tubelet.settings import Settings
 
 BUSY_S = 120.0
@@ -28,7 +28,7 @@ class ServedCaptioner:
         """Raises TransientModelError where it is not there, and ModelError where it has another model."""
         self._app = settings.captioner_app
         self._busy_s = busy_s
-        ray = import_ray()
+        ray = import_ray_for(settings)
         if not ray.is_initialized():
             if not settings.ray_address:
                 raise SettingsError(

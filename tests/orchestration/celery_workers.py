@@ -24,9 +24,9 @@ SIGNS = "TEST_SIGNS"
 """The environment variable with a folder in which tests and trackers leave signs for each other."""
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
+def wait_until(condition: Callable[[], object], what: str, *, deadline_s: float = DEADLINE_S) -> None:
     """Wait until something is true, for so long as anything here may take."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < deadline, f"it never came to this: {what}"
         time.sleep(0.02)

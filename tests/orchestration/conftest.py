@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,13 @@ import pytest
 
 from tests.orchestration.ray_head import RayHead, run_head
 from tubelet.api.demo_scene import render_scene
+from tubelet.orchestration.batches import submit_batch
+from tubelet.orchestration.ledger.opening import open_ledger
+from tubelet.orchestration.listing import list_batch
+from tubelet.orchestration.resources import make_s3_options, open_index
+from tubelet.orchestration.runner import run_leased
+from tubelet.orchestration.stages import close_reader
+from tubelet.settings import Settings
 
 
 @pytest.fixture(scope="session")
@@ -34,14 +41,21 @@ def read_rows(home: Path) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-RUNS_RAY = os.environ.get("TUBELET_TEST_RAY") == "1"
-"""Two clusters on one machine, as two test processes start them, can keep each other from answering."""
+def index_here(source: Path, settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a source when its units run one after the other in this process."""
+    with closing(open_ledger(settings.ledger_location)) as ledger:
+        batch = submit_batch([str(source)], settings=settings, ledger=ledger)
+        index = open_index(settings, create=True)
+        list_batch(batch, ledger=ledger, index=index, s3=make_s3_options(settings))
+        while ready := ledger.take_ready(10, redispatch_s=0):
+            for unit in ready:
+                run_leased(unit.unit_id, ledger=ledger, place=settings, owner="test")
+    close_reader()
+    return read_rows(settings.home)
 
 
 @pytest.fixture(scope="session")
 def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayHead]:
     """One Ray cluster for all tests of a process."""
-    if not RUNS_RAY:
-        pytest.skip("tests on a Ray cluster run alone: TUBELET_TEST_RAY=1 .venv/bin/python -m pytest -k ray")
     with run_head(tmp_path_factory.mktemp("ray")) as head:
         yield head

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,17 +23,10 @@ from tubelet.model.describing.base import DescribeRequest, Description, ObjectVi
 from tubelet.records import Attributes, Box, Motion
 from tubelet.settings import Settings
 
-ENVIRONMENT = {
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-"""What Ray reads when it is imported: a token of these tests alone, and nothing but the loopback address."""
-os.environ.update(ENVIRONMENT)
-
 BAD_QUESTION = "what does nobody know?"
 FULL_STOP = "wait for the sign"
+STORE_BYTES = 100 * 2**20
+START_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +37,57 @@ class RayHead:
     signs: Path
 
 
-@contextmanager
-def run_head(folder: Path, *, num_cpus: int = 8) -> Iterator[RayHead]:
-    """A head; it and all that it started are gone afterwards. Processors are only numbers to it."""
+@contextlib.contextmanager
+def run_head(folder: Path) -> Iterator[RayHead]:
+    """A head; it and all that it started are gone afterwards. Processors are only numbers to it.
+
+    The machine may be busy: no process is started before it is asked for, and none is soon taken for dead.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     short = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # paths of sockets must be short
+    patient = {"RAY_enable_worker_prestart": "0", "RAY_worker_register_timeout_seconds": "120"}
     own = {"TUBELET_HOME": str(folder / "home"), SIGNS: str(folder), "PYTHONPATH": str(ROOT)}
     outside = {name: value for name, value in os.environ.items() if not name.startswith("TUBELET_")}
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
-    command += [f"--num-cpus={num_cpus}", "--num-gpus=0", "--include-dashboard=false", f"--temp-dir={short}"]
+    command += ["--num-cpus=8", "--num-gpus=0", "--include-dashboard=false", f"--temp-dir={short}"]
+    command += [f"--object-store-memory={STORE_BYTES}"]
     with (folder / "ray.log").open("wb") as output:
         head = psutil.Popen(
             command,
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={**outside, **ENVIRONMENT, **own},
+            env={**outside, **patient, **own},
             cwd=folder,
         )
-    family: dict[int, psutil.Process] = {}
     try:
-        wait_until(lambda: "Ray runtime started" in (folder / "ray.log").read_text(), "Ray starts")
+
+        def has_started() -> bool:
+            told = (folder / "ray.log").read_text()
+            assert head.poll() is None, f"Ray ended at once: {told}"
+            return "Ray runtime started" in told
+
+        wait_until(has_started, "Ray starts", deadline_s=START_S)
         yield RayHead(f"127.0.0.1:{port}", folder)
     finally:
-        family |= {process.pid: process for process in [head, *head.children(recursive=True)]}
-        head.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs(list(family.values()), timeout=10)
-        for process in alive:
-            process.kill()
-        _, alive = psutil.wait_procs(alive, timeout=DEADLINE_S)
-        shutil.rmtree(short, ignore_errors=True)
-        assert not alive, f"these outlive Ray: {alive}"
+        head.kill()
+        head.wait(DEADLINE_S)
+        wait_until(lambda: not _kill_family(folder), "nothing outlives Ray")
+        shutil.rmtree(short)
+
+
+def _kill_family(folder: Path) -> list[psutil.Process]:
+    """Kill all that the head started, itself or through others, and say what there was."""
+    family = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(SIGNS) == str(folder):
+                process.kill()
+                family.append(process)
+    psutil.wait_procs(family, timeout=1)
+    return family
 
 
 class NotingCaptioner(AttributesCaptioner):

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.orchestration.celery_workers import run_worker
-from tests.orchestration.conftest import read_rows
+from tests.orchestration.conftest import index_here, read_rows
 from tests.orchestration.light_models import LIGHT
 from tests.orchestration.ray_head import RayHead
 from tests.redis_server import RedisServer, has_redis
-from tubelet.orchestration.batches import submit_batch
-from tubelet.orchestration.ledger.opening import open_ledger
-from tubelet.orchestration.listing import list_batch
 from tubelet.orchestration.pipeline import SilentObserver, index_sources
-from tubelet.orchestration.resources import make_s3_options, open_index
-from tubelet.orchestration.runner import run_leased
-from tubelet.orchestration.stages import close_reader
 from tubelet.records import VideoReport
 from tubelet.settings import Settings, load_settings
 
@@ -51,15 +45,7 @@ class Listener(SilentObserver):
 def expected(short_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
     """The rows of the short clip when its units run one after the other in one process."""
     settings = load_settings({"home": tmp_path_factory.mktemp("expected"), **OPTIONS}, environment={})
-    with closing(open_ledger(settings.ledger_location)) as ledger:
-        batch = submit_batch([str(short_clip)], settings=settings, ledger=ledger)
-        index = open_index(settings, create=True)
-        list_batch(batch, ledger=ledger, index=index, s3=make_s3_options(settings))
-        while ready := ledger.take_ready(10, redispatch_s=0):
-            for unit in ready:
-                run_leased(unit.unit_id, ledger=ledger, place=settings, owner="test")
-    close_reader()
-    return read_rows(settings.home)
+    return index_here(short_clip, settings)
 
 
 @pytest.fixture(params=EXECUTORS)

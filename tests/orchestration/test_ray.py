@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.orchestration.celery_workers import DYING_TRACKER, wait_until
-from tests.orchestration.conftest import read_rows
+from tests.orchestration.celery_workers import DYING_TRACKER, ROOT, SIGNS, wait_until
+from tests.orchestration.conftest import index_here, read_rows
 from tests.orchestration.light_models import LIGHT
 from tests.orchestration.ray_head import BAD_QUESTION, FULL_STOP, NOTING_CAPTIONER, RayHead, make_request
 from tubelet.errors import (
@@ -29,6 +32,8 @@ from tubelet.orchestration.ray_actors import choose_shared
 from tubelet.orchestration.ray_cluster import import_ray, join_cluster, joined_cluster
 from tubelet.orchestration.ray_executor import choose_sizes
 from tubelet.settings import Settings, load_settings
+
+pytestmark = pytest.mark.timeout(180)
 
 APP = "captioner of tests"
 SERVED = {"captioner": NOTING_CAPTIONER, "captioner_batch": 2, "captioner_queue": 4}
@@ -86,6 +91,49 @@ def test_another_version_of_ray_is_refused(
     assert not import_ray().is_initialized()
 
 
+JOIN = """
+import ray
+from tubelet.orchestration.ray_cluster import join_cluster
+join_cluster(settings)
+"""
+ASK = """
+from tubelet.orchestration.served_captioner import ServedCaptioner
+ServedCaptioner(settings)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "changed", "told"),
+    [
+        (JOIN, {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": ""}, "Transient.*, for which Ray takes .*refused"),
+        (JOIN, {"RAY_AUTH_TOKEN": ""}, "SettingsError: .* does not take the token .*set RAY_AUTH_MODE"),
+        (
+            JOIN,
+            {"RAY_AUTH_TOKEN": "ab" * 32},
+            "SettingsError: .* does not take the token .*set RAY_AUTH_MODE",
+        ),
+        (ASK, {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": ""}, "TransientModelError: .*'nobody'"),
+    ],
+    ids=["Ray imported too early", "no token", "another token", "a captioner joins by itself"],
+)
+def test_what_keeps_a_process_from_joining_is_told_soon(
+    ray_head: RayHead, tmp_path: Path, code: str, changed: dict[str, str], told: str
+) -> None:
+    """Ray by itself would ask a wrong address for a quarter of an hour."""
+    made = f"dict(ray_address={ray_head.address!r}, captioner_app='nobody')"
+    begin = f"from tubelet.settings import load_settings\nsettings = load_settings({made}, environment={{}})"
+    environment = {name: value for name, value in {**os.environ, **changed}.items() if value}
+    run = subprocess.run(
+        [sys.executable, "-c", begin + code],
+        env={**environment, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert re.search(told, run.stderr), run.stderr
+
+
 def test_the_unit_of_a_killed_actor_is_done_by_another(
     ray_head: RayHead, short_clip: Path, tmp_path: Path
 ) -> None:
@@ -125,8 +173,6 @@ def served(ray_head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Itera
         serve.start(proxy_location="Disabled")
         serve.run(app(SERVED), name=APP, route_prefix=None)
         yield settings
-        serve.delete(APP)
-        serve.shutdown()
 
 
 def _make_captioner(settings: Settings, **kwargs: Any) -> Any:
@@ -190,3 +236,21 @@ def test_an_application_that_is_missing_or_has_another_model(served: Settings) -
         _make_captioner(served.model_copy(update={"captioner_app": "nobody"}))
     with pytest.raises(ModelError, match="Expected: attributes"):
         _make_captioner(served.model_copy(update={"captioner": "attributes"}))
+
+
+def test_a_batch_describes_by_the_served_captioner(
+    served: Settings, ray_head: RayHead, short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No actor has a model of its own: every moment is described by the application, and once."""
+    batches = ray_head.signs / "batches"
+    before = len(batches.read_text().split()) if batches.exists() else 0
+    report = index_sources([str(short_clip)], settings=served)
+    assert [video.state for video in report.videos] == ["indexed"]
+    rows = read_rows(Path(served.index_uri).parent)
+    sizes = list(map(int, batches.read_text().split()[before:]))
+    assert sum(sizes) == len(rows["moments"])
+    assert max(sizes) <= served.captioner_batch
+
+    monkeypatch.setenv(SIGNS, str(tmp_path))
+    here = {"home": tmp_path, "captioner": NOTING_CAPTIONER, **LIGHT}
+    assert rows == index_here(short_clip, load_settings(here, environment={}))
