@@ -20,7 +20,8 @@ _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _BOX_TYPES = frozenset((b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof"))
 _TS_SYNC = 0x47
 _NUM_TS_PACKETS = 4
-_HEAD_BYTES = 1024
+HEAD_BYTES = 1024
+"""How much of a file tells its container."""
 
 
 def sniff_container(path: Path) -> str:
@@ -29,15 +30,20 @@ def sniff_container(path: Path) -> str:
     Raises `VideoFormatError` for an empty file and for everything else, text above all.
     """
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+        head = file.read(HEAD_BYTES)
+    return match_container(head, str(path))
+
+
+def match_container(head: bytes, name: str) -> str:
+    """The same from the first bytes of a file; `name` is what errors call it."""
     if not head:
         raise VideoFormatError(
-            f"{path} is empty", expected="a video file", do="check how the file was written or copied"
+            f"{name} is empty", expected="a video file", do="check how the file was written or copied"
         )
     container = _match_head(head)
     if container is None:
         raise VideoFormatError(
-            f"{path} starts with {head[:16]!r}, which no known video container does",
+            f"{name} starts with {head[:16]!r}, which no known video container does",
             expected="MP4, MOV, Matroska, WebM, AVI, MPEG-TS, MPEG-PS, FLV, Ogg or ASF (never a playlist)",
             do="convert it to MP4, or name the video files that a playlist refers to",
         )

@@ -162,6 +162,20 @@ def connect(options: S3Options) -> S3Client:
         return client
 
 
+def connect_to_sign(options: S3Options) -> S3Client:
+    """A client that signs addresses with version 4, which also holds them to a size; it sends nothing."""
+    from botocore.config import Config
+
+    environment = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+    with _CLIENTS_LOCK:
+        return _make_session(environment).client(
+            "s3",
+            endpoint_url=options.endpoint_url,
+            region_name=options.region,
+            config=_make_config(options).merge(Config(signature_version="s3v4")),
+        )
+
+
 def close_clients() -> None:
     """Close the connections to S3; whoever needs them next makes them anew."""
     with _CLIENTS_LOCK:

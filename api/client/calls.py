@@ -18,6 +18,7 @@ from tubelet.api.client.shapes import (
     BatchPage,
     BatchState,
     ExportState,
+    HandedState,
     ItemPage,
     ObjectState,
     SearchPage,
@@ -226,6 +227,28 @@ def upload(name: str) -> Call[UploadState]:
     """An upload; its body is streamed, so it cannot be repeated."""
     headers = {"Content-Type": "application/octet-stream"}
     return Call("POST", "/v1/uploads", {"name": name}, headers=headers, is_repeatable=False)
+
+
+def expect_upload(name: str, size_bytes: int) -> Call[HandedState]:
+    """An address at S3 for an upload of this size."""
+    return Call("POST", "/v1/uploads", {"name": name, "size_bytes": size_bytes})
+
+
+def put_upload(handed: HandedState) -> dict[str, Any]:
+    """What a client of HTTP is given to send an upload to S3; the service's key is not shown there."""
+    size = str(handed["size_bytes"])
+    return {"method": "PUT", "url": handed["url"], "headers": {"Content-Length": size}, "timeout": TIMEOUT_S}
+
+
+def complete_upload(handed: HandedState) -> Call[UploadState]:
+    """That an upload lies at S3."""
+    return Call("POST", f"/v1/uploads/{_quote(handed['upload_id'])}/complete")
+
+
+def check_put(answer: httpx2.Response) -> None:
+    """Raises ApiError where S3 did not take an upload."""
+    if answer.status_code >= 300:
+        raise make_error(answer.status_code, {"detail": f"S3 answered {answer.status_code} to the upload"})
 
 
 def begin_export(format: str, videos: Sequence[str], options: Mapping[str, Any]) -> Call[ExportState]:

@@ -169,6 +169,17 @@ class UploadState(TypedDict):
     container: str
 
 
+class HandedState(TypedDict):
+    """An upload that `url` takes by PUT."""
+
+    upload_id: str
+    source: str
+    name: str
+    size_bytes: int
+    url: str
+    expires_s: float
+
+
 class ExportState(TypedDict):
     """An export, and how it stands."""
 

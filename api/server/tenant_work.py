@@ -17,6 +17,7 @@ from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.local import exit_with_parent
 from tubelet.orchestration.progress import ENDED, name_state
+from tubelet.orchestration.watching.logs import set_up_logging
 from tubelet.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ def work_for_tenants(settings: Settings) -> None:
     """Work for every tenant until SIGTERM. For a process of its own."""
     exit_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    set_up_logging(settings, level=logging.INFO)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -202,6 +202,9 @@ class Settings(BaseModel):
         (), description="Folders and s3:// addresses that callers may submit, comma-separated; * is all."
     )
     api_uploads: str = Field("", description="Folder or s3:// address of uploads. Empty: HOME/uploads.")
+    api_uploads_endpoint_url: str = Field(
+        "", description="S3 endpoint at which callers reach uploads. Empty: s3_endpoint_url."
+    )
     api_upload_gb: float = Field(10.0, gt=0, le=5000, description="Largest upload, in GB.")
     api_rate: str = Field("600/minute", description="Requests that one key may make, as in 600/minute.")
     api_quotas: Names = Field(

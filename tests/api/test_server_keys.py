@@ -134,6 +134,7 @@ def test_a_scope_opens_its_routes_and_no_others(tenants: Tenants) -> None:
         ("delete", "/v1/batches/{batch_id}"),
         ("post", "/v1/batches/{batch_id}/{action}"),
         ("post", "/v1/uploads"),
+        ("post", "/v1/uploads/{upload_id}/complete"),
         ("delete", "/v1/uploads/{upload_id}"),
     }
     assert own["search"] == everything - own["admin"] - own["submit"]

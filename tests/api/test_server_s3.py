@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
+import httpx2
 import pytest
 
-from tests.api.conftest import StartService
-from tests.api.tiny_index import fill_home
+from tests.api.conftest import Served, StartService
+from tests.api.tiny_index import fill_home, make_settings
 from tests.s3_server import s3_options, s3_server
+from tubelet.api.client import AsyncClient, Client
+from tubelet.api.keys import KeyFile, find_key_file
 from tubelet.workers.reopen import find_source
 from tubelet.workers.s3 import S3Options, connect
 
@@ -64,6 +69,90 @@ def test_uploads_and_media_on_s3(
     assert served.get(path, 409)["code"] == "source-changed"
     client.delete_object(Bucket="archive", Key="2026/a clip.mp4")
     assert served.get(path, 404)["code"] == "source-missing"
+
+
+def test_callers_put_uploads_at_s3_themselves(
+    start_service: StartService,
+    tmp_path: Path,
+    clip: Path,
+    s3_options: S3Options,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, content = connect(s3_options), clip.read_bytes()
+    client.create_bucket(Bucket="handed")
+    settings = make_settings(
+        tmp_path / "home",
+        api_uploads="s3://handed/uploads",
+        s3_endpoint_url=s3_options.endpoint_url,
+        api_uploads_endpoint_url=str(s3_options.endpoint_url).replace("127.0.0.1", "localhost"),
+        s3_region="us-east-1",
+        api_upload_gb=1e-3,
+    )
+    key = KeyFile(find_key_file(settings)).add("k", scopes=["submit", "search"], quotas={"upload_gb": 0.01})
+    served = start_service(settings, key=key)
+
+    address = urlsplit(_sign(served, len(content)))
+    signed = parse_qs(address.query)
+    assert address.hostname == "localhost", "as callers reach it"
+    assert signed["X-Amz-SignedHeaders"] == ["content-length;host"], "the size is signed too"
+    assert signed["X-Amz-Expires"] == ["3600"]
+
+    def put(body: bytes, announced: int) -> str:
+        upload = served.post(f"/v1/uploads?name=../my%20clip.mov&size_bytes={announced}", 201)
+        assert served.post("/v1/batches", 404, json={"sources": [upload["source"]]})["code"] == "not-found"
+        assert httpx2.put(upload["url"], content=body).status_code == 200
+        assert served.post("/v1/batches", 404, json={"sources": [upload["source"]]})["code"] == "not-found"
+        return f"/v1/uploads/{upload['upload_id']}"
+
+    def list_keys() -> list[str]:
+        return [each["Key"] for each in client.list_objects_v2(Bucket="handed").get("Contents", [])]
+
+    place = put(content, len(content))
+    upload = served.post(f"{place}/complete")
+    assert (upload["name"], upload["size_bytes"], upload["container"]) == ("my_clip.mp4", len(content), "mov")
+    assert served.post(f"{place}/complete") == upload, "as after an answer that was lost"
+    batch = served.post("/v1/batches", 202, json={"sources": [upload["source"]]})
+    assert batch["sources"] == [f"s3://handed/{key}" for key in list_keys()]
+    assert client.get_object(Bucket="handed", Key=list_keys()[0])["Body"].read() == content
+    used = served.get("/v1/usage")["quotas"][0]["used"]
+    assert used == pytest.approx(2 * len(content) / 1e9)
+    served.ask("DELETE", place, 204)
+
+    for body, announced, code in (
+        (content, len(content) + 1, "source-unusable"),
+        (b"<html>" * 100, 600, "bad-media-type"),
+        (b"", 600, "source-unusable"),
+    ):
+        place = put(body, announced)
+        assert served.post(f"{place}/complete", 415 if "media" in code else 422)["code"] == code
+        assert list_keys() == []
+        assert served.post(f"{place}/complete", 404)["code"] == "not-found"
+    place = put(content, len(content))
+    served.ask("DELETE", place, 204)
+    served.ask("DELETE", place, 404)
+    put(content, len(content))
+    monkeypatch.setattr("tubelet.api.server.handed_uploads.ABANDONED_S", -1.0)
+    _sign(served, 5)
+    assert list_keys() == []
+    assert served.post("/v1/uploads?size_bytes=1000001", 413)["code"] == "too-large"
+    served.post("/v1/uploads/u0/complete", 404)
+    with Client(served.address, key=key) as sync:
+        assert sync.upload_to_s3(clip, name="mine.mp4")["name"] == "mine.mp4"
+
+    async def send() -> str:
+        async with AsyncClient(served.address, key=key) as client:
+            return (await client.upload_to_s3(clip))["name"]
+
+    assert asyncio.run(send()) == "junction.mp4"
+    assert len(list_keys()) == 2
+
+
+def _sign(served: Served, size_bytes: int) -> str:
+    return str(served.post(f"/v1/uploads?size_bytes={size_bytes}", 201)["url"])
+
+
+def test_nobody_puts_at_s3_where_uploads_lie_in_a_folder(service: Served) -> None:
+    assert service.post("/v1/uploads?size_bytes=5", 400)["code"] == "bad-input"
 
 
 def test_a_bucket_that_does_not_answer_is_told(
