@@ -10,10 +10,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import kubernetes_validate
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
 RAY = "ray.io/v1"
+SCHEMAS = "1.37"
+"""Of the releases of Kubernetes."""
 KINDS = {"RayCluster", "RayService"}
 CLUSTER = {"rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs"}
 HEAD = {"serviceType", "rayStartParams", "template"}
@@ -57,3 +60,14 @@ def _check_serve(text: str) -> None:
         module, _, name = application.import_path.partition(":")
         builder = getattr(importlib.import_module(module), name)
         assert builder(application.args) is not None
+
+
+def check_document(document: dict[str, Any]) -> None:
+    """Raise kubernetes_validate.ValidationError where a document does not fit the schemas."""
+    if document["apiVersion"] == RAY:
+        check_ray(document)
+        for template in list_ray_templates(document):
+            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, **template}
+            kubernetes_validate.validate(pod, SCHEMAS, strict=True)
+    else:
+        kubernetes_validate.validate(document, SCHEMAS, strict=True)

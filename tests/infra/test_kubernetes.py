@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 
 from tests.infra.files import INFRA, PINNED, read_settings, read_yaml, unknown_variables
-from tests.infra.kuberay import RAY, check_ray, list_ray_templates
+from tests.infra.kuberay import RAY, SCHEMAS, check_document, list_ray_templates
 from tubelet.settings import load_settings
 
 FOLDER = INFRA / "kubernetes"
@@ -19,7 +19,6 @@ MANIFESTS = sorted(
     path for path in FOLDER.rglob("*.yaml") if path.name not in ("kustomization.yaml", "names.yaml")
 )
 KUSTOMIZATIONS = sorted(FOLDER.rglob("kustomization.yaml"))
-SCHEMAS = "1.37"
 KEYS = {
     "apiVersion",
     "components",
@@ -68,13 +67,7 @@ def test_documents_fit_the_schemas(path: Path) -> None:
     documents = read_yaml(path)
     assert documents
     for document in documents:
-        if document["apiVersion"] == RAY:
-            check_ray(document)
-            for template in list_ray_templates(document):
-                pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, **template}
-                kubernetes_validate.validate(pod, SCHEMAS, strict=True)
-        else:
-            kubernetes_validate.validate(document, SCHEMAS, strict=True)
+        check_document(document)
 
 
 def test_the_schemas_find_a_slip() -> None:
