@@ -18,6 +18,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from tubelet import __version__
 from tubelet.api.quotas import parse_quotas
 from tubelet.api.server.layers import RequestLayer
+from tubelet.api.server.metrics import register_service
 from tubelet.api.server.problems import add_handlers
 from tubelet.api.server.rates import Rates
 from tubelet.api.server.routes import batches, exports, objects, page, search, system, uploads, videos
@@ -61,6 +62,7 @@ def create_app(settings: Settings, *, is_local: bool = False) -> FastAPI:
         anyio.to_thread.current_default_thread_limiter().total_tokens = NUM_THREADS
         service = open_service(settings, is_local=is_local)
         app.state.service = service
+        register_service(service)
         service.webhooks.start()
         try:
             yield

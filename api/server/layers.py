@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tubelet.api.server.problems import CODES, MEDIA_TYPE, Problem, explain_error, make_body
 from tubelet.errors import TubeletError
+from tubelet.orchestration.watching.logs import log_ids
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,12 @@ class RequestLayer:
             own = [(name, value) for name, value in scope["headers"] if name != b"range"]
             scope = {**scope, "method": "GET", "headers": own}
         scope["tubelet.request_id"] = exchange.request_id
+        with log_ids(request=exchange.request_id):
+            await self._answer(method, exchange, headers, scope, receive, send)
+
+    async def _answer(
+        self, method: str, exchange: _Exchange, headers: Headers, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         sender = self._make_sender(exchange, send)
         try:
             exchange.problem = self._refuse(scope, headers)
