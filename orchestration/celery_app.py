@@ -15,18 +15,27 @@ import socket
 import sys
 import threading
 import uuid
+from contextlib import ExitStack
 from typing import Any
 
 from celery.exceptions import Reject
-from celery.signals import celeryd_after_setup, worker_process_init, worker_process_shutdown
+from celery.signals import (
+    celeryd_after_setup,
+    setup_logging,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+)
 from kombu.transport.redis import Channel as RedisChannel
 from kombu.transport.redis import QoS as RedisQoS
 
-from tubelet.errors import StoreError
+from tubelet.errors import StoreError, TubeletError
 from tubelet.orchestration.celery_queues import TASK, make_app
 from tubelet.orchestration.dead_workers import bury_worker
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
+from tubelet.orchestration.watching.gpu import set_gpu_share
+from tubelet.orchestration.watching.logs import set_up_logging
 from tubelet.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -39,6 +48,7 @@ app = make_app(_SETTINGS, waits_for_ever=True)
 _OWNERS = f"celery:{socket.gethostname()}:{uuid.uuid4().hex[:12]}:"
 """How the names of this worker's processes begin; a child has its process id behind it."""
 
+_metrics = ExitStack()
 _ledger: Ledger | None = None
 _num_threads = 1
 
@@ -125,11 +135,28 @@ def _prepare_worker(instance: Any, **_: Any) -> None:
     """
     global _num_threads
     _num_threads = max(1, len(os.sched_getaffinity(0)) // max(1, instance.concurrency))
+    set_gpu_share(1 / max(1, instance.concurrency))
     os.environ.setdefault("OMP_NUM_THREADS", str(_num_threads))
     atexit.register(_give_back_all, os.getpid())
     # Putting messages back over a lost connection ends the worker (kombu 5.7). The ledger sends them again.
     RedisChannel.do_restore = False
     RedisChannel.QoS = _PatientQoS
+
+
+def _set_up_logging(loglevel: int, **_: Any) -> None:
+    """Log as JSON lines in place of Celery's."""
+    set_up_logging(_SETTINGS, level=loglevel)
+
+
+def _serve_metrics(**_: Any) -> None:
+    """Serve metrics from this parent, once its children have been forked, until it ends."""
+    from tubelet.orchestration.watching.serving import make_work_registry, serving_metrics
+
+    try:
+        registry = make_work_registry(_SETTINGS, open_ledger(_SETTINGS.ledger_location))
+        log.warning("Metrics: %s", _metrics.enter_context(serving_metrics(_SETTINGS, registry)))
+    except TubeletError as error:  # work matters more
+        log.error("No metrics: %s", error)
 
 
 def _exit_with_parent(**_: Any) -> None:
@@ -166,6 +193,10 @@ def _give_back_all(parent_pid: int) -> None:
         log.warning("Given back: %s", ", ".join(given_back))
 
 
+if _SETTINGS.log_format == "json":
+    setup_logging.connect(_set_up_logging)
+if _SETTINGS.metrics_port is not None:
+    worker_ready.connect(_serve_metrics)
 celeryd_after_setup.connect(_prepare_worker)
 worker_process_init.connect(_exit_with_parent)
 worker_process_shutdown.connect(_stop_decoder)

@@ -24,6 +24,8 @@ from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import ReadyUnit
 from tubelet.orchestration.runner import run_leased
+from tubelet.orchestration.watching.gpu import set_gpu_share
+from tubelet.orchestration.watching.logs import set_up_logging
 from tubelet.settings import Settings
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -148,6 +150,8 @@ def exit_with_parent() -> None:
 def _prepare_process(settings: Settings, owner: str, num_threads: int) -> None:
     global _place
     exit_with_parent()
+    set_up_logging(settings)
+    set_gpu_share(1 / settings.num_workers)
     _place = (settings, open_ledger(settings.ledger_location), owner)
     os.environ.setdefault("OMP_NUM_THREADS", str(num_threads))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve the decoder's process

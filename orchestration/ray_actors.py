@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tubelet.orchestration.ledger.opening import open_ledger
+from tubelet.orchestration.watching.gpu import set_gpu_share
+from tubelet.orchestration.watching.logs import set_up_logging
 from tubelet.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -20,11 +22,14 @@ class UnitActor:
 
     def __init__(self, shared: Mapping[str, Any], owner: str, num_threads: int) -> None:
         import cv2
+        import ray
 
         from tubelet.orchestration.work_store import WorkStore
 
         cv2.setNumThreads(num_threads)
         self._place = load_settings(shared)
+        set_up_logging(self._place)
+        set_gpu_share(float(ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)))
         self._owner = owner
         WorkStore(self._place).remove_leftovers()
         self._ledger = open_ledger(self._place.ledger_location)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 
 from tubelet.errors import LeaseLostError, StaleCommitError, StoreError
 from tubelet.orchestration.failures import describe_failure
@@ -19,6 +20,8 @@ from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Event, Lease, UnitFailure
 from tubelet.orchestration.stages import Done, ResultsMissingError, forget_results, run_stage
 from tubelet.orchestration.unit import read_unit
+from tubelet.orchestration.watching.unit_watch import UnitWatch, watched_unit
+from tubelet.orchestration.watching.worker_notes import keep_note
 from tubelet.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,17 +39,24 @@ def run_leased(unit_id: str, *, ledger: Ledger, place: Settings, owner: str) -> 
     lease = ledger.acquire(unit_id, owner, lease_s=place.lease_s)
     if lease is None:
         return False
-    started = time.monotonic()
+    with watched_unit(lease) as watch:
+        _run(lease, ledger, place, watch)
+        keep_note(place)
+    return True
+
+
+def _run(lease: Lease, ledger: Ledger, place: Settings, watch: UnitWatch) -> None:
     max_attempts = place.max_attempts
     try:
-        with _Heart(ledger, lease, place.lease_s).beating() as heart:
+        with _Heart(ledger, lease, place).beating() as heart:
             unit = read_unit(lease, place)
             max_attempts = unit.settings.max_attempts
             done = run_stage(unit, heart.note_progress, heart.confirm)
-        ledger.complete(lease, done.result, done.then)
+        ledger.complete(lease, watch.complete(done.result), done.then)
         if unit.kind == "video":
             forget_results(unit)
         _tell(ledger, lease, done)
+        log.info("%s is done in %.1f s", lease.unit_id, watch.seconds)
     except (LeaseLostError, StaleCommitError):
         log.warning("Unit %s is no longer ours: it was cancelled, or another worker has it", unit_id)
     except ResultsMissingError as missing:
@@ -58,16 +68,17 @@ def run_leased(unit_id: str, *, ledger: Ledger, place: Settings, owner: str) -> 
             attempt=lease.attempt,
             max_attempts=max_attempts,
             base_s=place.retry_base_s,
-            seconds=time.monotonic() - started,
+            seconds=watch.seconds,
             draw=random.Random(),
         )
-        _fail(ledger, lease, failure, error)
-    return True
+        _fail(ledger, lease, watch.complete_failure(failure), error)
 
 
 def _fail(ledger: Ledger, lease: Lease, failure: UnitFailure, error: Exception) -> None:
     if failure.error_class == "bug":
         log.error("Unit %s of %s failed", lease.unit_id, lease.job.uri, exc_info=error)
+    else:
+        log.info("Unit %s failed (%s): %s", lease.unit_id, failure.error_class, failure.error)
     try:
         ledger.fail(lease, failure)
     except LeaseLostError:
@@ -114,17 +125,20 @@ def _tell(ledger: Ledger, lease: Lease, done: Done) -> None:
 class _Heart:
     """Renews a lease from a thread of its own, and stops the work once the lease is lost."""
 
-    def __init__(self, ledger: Ledger, lease: Lease, lease_s: float) -> None:
+    def __init__(self, ledger: Ledger, lease: Lease, place: Settings) -> None:
         self._ledger = ledger
         self._lease = lease
-        self._lease_s = lease_s
+        self._place = place
+        self._lease_s = place.lease_s
         self._progress_s = 0.0
         self._ended = threading.Event()
         self._lost: LeaseLostError | None = None
 
     @contextmanager
     def beating(self) -> Iterator[_Heart]:
-        thread = threading.Thread(target=self._beat, daemon=True, name=f"heart of {self._lease.unit_id}")
+        ids = copy_context()  # what the thread logs carries the ids of the unit
+        name = f"heart of {self._lease.unit_id}"
+        thread = threading.Thread(target=ids.run, args=(self._beat,), daemon=True, name=name)
         thread.start()
         try:
             yield self
@@ -146,6 +160,7 @@ class _Heart:
     def _beat(self) -> None:
         interval_s = min(MAX_HEARTBEAT_S, self._lease_s / HEARTBEATS_A_LEASE)
         while not self._ended.wait(interval_s):
+            keep_note(self._place)
             try:
                 self._ledger.renew(self._lease, lease_s=self._lease_s, progress_s=self._progress_s)
             except LeaseLostError as error:

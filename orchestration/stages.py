@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tubelet.errors import ObjectMissingError, StoreError, TransientError
 from tubelet.index.store import IndexStore
+from tubelet.model.frame import Frame
 from tubelet.orchestration.ledger.records import NewUnit, UnitResult
 from tubelet.orchestration.masks_store import write_masks
 from tubelet.orchestration.resources import (
@@ -26,6 +27,7 @@ from tubelet.orchestration.resources import (
     open_index,
 )
 from tubelet.orchestration.unit import Unit, cut_units, name_generation, name_unit
+from tubelet.orchestration.watching.unit_watch import timed, timed_iteration
 from tubelet.orchestration.work_store import WorkStore, open_copies
 from tubelet.records import CameraStep, ModelNames, Tubelet, Video, View
 from tubelet.settings import Settings
@@ -84,8 +86,11 @@ def run_stage(
 
 
 def _plan(unit: Unit, started: float) -> Done:
-    with open_copies(unit.settings).borrow(unit.source) as path:
-        video = probe_video(path, unit.source, timeout_s=unit.settings.decode_timeout_s)
+    with ExitStack() as copy:
+        with timed("fetch"):
+            path = copy.enter_context(open_copies(unit.settings).borrow(unit.source))
+        with timed("open"):
+            video = probe_video(path, unit.source, timeout_s=unit.settings.decode_timeout_s)
     units = cut_units(unit.job_id, video, unit.settings)
     return Done(UnitResult(time.monotonic() - started, duration_s=video.duration_s), tuple(units))
 
@@ -109,7 +114,7 @@ def _track(unit: Unit, started: float, report_second: Callable[[float], None]) -
     is_there = work.has_chunk(key)
     if is_there and _is_made_by(tracker.name, work, key):
         return Done(UnitResult(time.monotonic() - started, models=tracker.name, resumed=True))
-    with _READER.borrow(unit) as frames:
+    with _READER.borrow(unit) as frames, timed("track"):
         result, views = track_chunk(
             frames,
             video,
@@ -121,7 +126,8 @@ def _track(unit: Unit, started: float, report_second: Callable[[float], None]) -
                 min(max(time_s - chunk.start_s, 0.0), chunk.end_s - chunk.start_s)
             ),
         )
-    work.keep_chunk(key, lambda path: write_chunk_result(path, result, views), replace=is_there)
+    with timed("keep"):
+        work.keep_chunk(key, lambda path: write_chunk_result(path, result, views), replace=is_there)
     return Done(
         UnitResult(
             time.monotonic() - started,
@@ -146,7 +152,9 @@ def _is_made_by(tracker: str, work: WorkStore, key: str) -> bool:
 def _finish(unit: Unit, started: float, confirm: Callable[[], None]) -> Done:
     _READER.close()
     with ExitStack() as borrowed:
-        return _describe(unit, _Gathered(_borrow_results(unit, borrowed)), started, confirm)
+        with timed("fetch"):
+            paths = _borrow_results(unit, borrowed)
+        return _describe(unit, _Gathered(paths), started, confirm)
 
 
 def _borrow_results(unit: Unit, borrowed: ExitStack) -> list[Path]:
@@ -166,30 +174,32 @@ def _borrow_results(unit: Unit, borrowed: ExitStack) -> list[Path]:
 
 def _describe(unit: Unit, gathered: _Gathered, started: float, confirm: Callable[[], None]) -> Done:
     settings, video = unit.settings, unit.opened
-    tubelets = join_tracklets(video, gathered.read_in_order(), rejoin_s=settings.rejoin_s)
+    with timed("join"):
+        tubelets = join_tracklets(video, gathered.read_in_order(), rejoin_s=settings.rejoin_s)
     captioner, embedder = make_captioner(settings), make_embedder(settings)
     recogniser = make_recogniser(settings)
-    described = list(
-        describe_tubelets(
-            video,
-            tubelets,
-            gathered.camera,
-            gathered.views_of,
-            captioner,
-            embedder,
-            recogniser,
-            max_moment_s=settings.max_moment_s,
-            shrink=settings.shrink,
+    with timed("describe"):
+        described = list(
+            describe_tubelets(
+                video,
+                tubelets,
+                gathered.camera,
+                gathered.views_of,
+                captioner,
+                embedder,
+                recogniser,
+                max_moment_s=settings.max_moment_s,
+                shrink=settings.shrink,
+            )
         )
-    )
     video = with_warnings(video, gathered.warnings)
     models = ModelNames(
         gathered.tracker, captioner.name, embedder.name, recogniser.name if recogniser else ""
     )
     confirm()
-    # Masks come first: a video in sight has its masks.
-    _keep_masks(settings, video.video_id, gathered, tubelets, described)
-    _commit(open_index(settings, create=True), unit, video, described, models)
+    with timed("commit"):  # masks come first: a video in sight has its masks
+        _keep_masks(settings, video.video_id, gathered, tubelets, described)
+        _commit(open_index(settings, create=True), unit, video, described, models)
     return Done(
         UnitResult(
             time.monotonic() - started,
@@ -231,6 +241,19 @@ def _keep_masks(
     write_masks(settings, video_id, gather_masks(gathered.read_again(), object_of))
 
 
+class _TimedFrames(Frames):
+    """Frames, the wait for which counts as reading."""
+
+    def read(self, start_s: float, end_s: float) -> Iterator[Frame]:
+        """Yield the samples with start_s <= time < end_s in order."""
+        return timed_iteration("read", super().read(start_s, end_s))
+
+    def glance(self, start_s: float, end_s: float, num: int) -> list[Frame]:
+        """At most `num` frames spread over a window."""
+        with timed("read"):
+            return super().glance(start_s, end_s, num)
+
+
 class _Reader:
     """Keeps the last video open: opening scans the whole file, and the next chunk is often of the same."""
 
@@ -245,14 +268,17 @@ class _Reader:
         key = (unit.source, settings)
         if self._frames is None or key != self._key:
             self.close()
-            self._frames = Frames(
-                self._copy.enter_context(open_copies(settings).borrow(unit.source)),
-                unit.opened,
-                sample_fps=settings.sample_fps,
-                frame_size_px=settings.frame_size_px,
-                timeout_s=settings.decode_timeout_s,
-                decoder=settings.decoder,
-            )
+            with timed("fetch"):
+                path = self._copy.enter_context(open_copies(settings).borrow(unit.source))
+            with timed("open"):
+                self._frames = _TimedFrames(
+                    path,
+                    unit.opened,
+                    sample_fps=settings.sample_fps,
+                    frame_size_px=settings.frame_size_px,
+                    timeout_s=settings.decode_timeout_s,
+                    decoder=settings.decoder,
+                )
             self._key = key
         try:
             yield self._frames

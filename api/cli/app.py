@@ -14,6 +14,8 @@ from rich.logging import RichHandler
 from rich.text import Text
 
 from tubelet.errors import InputError, TubeletError
+from tubelet.orchestration.watching.logs import set_up_logging
+from tubelet.settings import Settings
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
 
@@ -45,6 +47,16 @@ Server = Annotated[
     str | None,
     typer.Option("--server", help="Ask this service instead of the home.", metavar="URL", show_default=False),
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        min=0,
+        max=65535,
+        help="Serve metrics for Prometheus at this port; 0 takes a free one.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 
 
@@ -71,6 +83,12 @@ def run(arguments: list[str] | None = None) -> int:
         notices.print("Stopped. Finished chunks are kept: the same command goes on from here.")
         return 130
     return EXIT_DONE
+
+
+def start_logging(settings: Settings) -> None:
+    """Log as the settings say: for people, which is set up already, or as JSON lines."""
+    logging.getLogger().setLevel(settings.log_level.upper())
+    set_up_logging(settings)
 
 
 def notice(word: str, text: str, style: str) -> None:

@@ -23,6 +23,7 @@ from tubelet.api.cli.app import (
     AsJson,
     Config,
     Home,
+    MetricsPort,
     Server,
     app,
     console,
@@ -30,6 +31,7 @@ from tubelet.api.cli.app import (
     notice,
     notices,
     print_json,
+    start_logging,
 )
 from tubelet.api.cli.remote import open_client
 from tubelet.errors import InputError
@@ -108,6 +110,7 @@ def work_command(
     ] = False,
     workers: Annotated[int | None, typer.Option(help="Worker processes. [default: half the cores]")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell of every video.")] = False,
+    metrics_port: MetricsPort = None,
     home: Home = None,
     config: Config = None,
 ) -> None:
@@ -115,13 +118,15 @@ def work_command(
 
     Ctrl-C or SIGTERM lets the units that run end first.
     """
-    settings = load_settings({"home": home, "workers": workers}, config=config)
+    flags = {"home": home, "workers": workers, "metrics_port": metrics_port}
+    settings = load_settings(flags, config=config)
+    start_logging(settings)
     if verbose:
         logging.getLogger("tubelet").setLevel(logging.INFO)
     from tubelet.orchestration.service import WorkService
 
     stop = threading.Event()
-    with _open(settings) as ledger, _stopping_gently(stop):
+    with _open(settings) as ledger, _stopping_gently(stop), _measured(settings, ledger):
         WorkService(settings, ledger, stop=stop).run(until_idle=until_idle)
     console.print("Stopped." if stop.is_set() else "Nothing is left to do.")
 
@@ -218,6 +223,19 @@ def logs_command(
 def _open(settings: Settings) -> Iterator[Ledger]:
     with closing(open_ledger(settings.ledger_location)) as ledger:
         yield ledger
+
+
+@contextmanager
+def _measured(settings: Settings, ledger: Ledger) -> Iterator[None]:
+    """Serve metrics, if that is asked for."""
+    if settings.metrics_port is None:
+        yield
+        return
+    from tubelet.orchestration.watching.serving import make_work_registry, serving_metrics
+
+    with serving_metrics(settings, make_work_registry(settings, ledger)) as address:
+        notice("metrics", address, "green")
+        yield
 
 
 @contextmanager

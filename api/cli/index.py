@@ -16,6 +16,7 @@ from tubelet.api.cli.app import (
     console,
     notice,
     print_json,
+    start_logging,
 )
 from tubelet.api.cli.index_group import INDEXING, index_app
 from tubelet.api.cli.progress import IndexProgress
@@ -68,6 +69,7 @@ def index_command(
         },
         config=config,
     )
+    start_logging(settings)
     with IndexProgress() as progress:
         report = tubelet.index(sources, settings=settings, observer=progress)
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tubelet.api.cli.app import Config, Home, app
+from tubelet.api.cli.app import Config, Home, app, start_logging
 from tubelet.api.keys import KeyFile, find_key_file
 from tubelet.errors import DependencyError, InputError
 from tubelet.settings import Settings, load_settings
@@ -42,6 +42,7 @@ def serve_command(
     Example: [bold]curl 'http://127.0.0.1:8000/v1/search?q=red+car'[/]
     """
     settings = load_settings({"home": home}, config=config)
+    start_logging(settings)
     serve(settings, host=host, port=port, work=work, without_keys=without_keys)
 
 
@@ -49,6 +50,7 @@ def serve(settings: Settings, *, host: str, port: int, work: bool, without_keys:
     """Serve until SIGTERM. Raises InputError where others could reach a service that has no keys."""
     try:
         import uvicorn
+        from uvicorn.config import LOGGING_CONFIG
 
         from tubelet.api.server.auth import is_loopback
         from tubelet.api.server.working import working
@@ -73,6 +75,8 @@ def serve(settings: Settings, *, host: str, port: int, work: bool, without_keys:
             timeout_graceful_shutdown=CLOSE_S,
             server_header=False,
             proxy_headers=False,
+            log_config=None if settings.log_format == "json" else LOGGING_CONFIG,
+            access_log=settings.log_format != "json",  # the service logs requests itself, with their ids
         )
 
 

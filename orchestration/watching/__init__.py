@@ -1,0 +1,1 @@
+"""Watching: structured logs, metrics and traces of the work, wherever it runs."""
