@@ -195,6 +195,7 @@ class Settings(BaseModel):
         None, ge=0, le=65535, description="Port of metrics for Prometheus; 0 takes a free one. Empty: none."
     )
     metrics_host: str = Field("127.0.0.1", description="Address that the metrics are served at.")
+    traces: str = Field("", description="OTLP address that traces go to, as in http://127.0.0.1:4318.")
     server: str = Field("", description="Service that commands ask, as in http://127.0.0.1:8000.")
     server_key: str = Field("", repr=False, description="Key that they show it.")
     api_keys: str = Field("", description="File of the HTTP service's keys. Empty: HOME/keys.json.")
