@@ -99,7 +99,6 @@ def test_nothing_is_privileged_and_ports_are_on_loopback(services: dict[str, dic
         if name in OWN:
             assert service["read_only"]
             assert service["cap_drop"] == ["ALL"]
-    assert services["api"]["networks"] == ["storage"], "the API has no business with the ledger"
 
 
 def test_resources_are_limited_and_what_ends_is_started_again(services: dict[str, dict[str, Any]]) -> None:
@@ -118,7 +117,7 @@ def test_whoever_needs_another_waits_until_it_is_well(services: dict[str, dict[s
             else:
                 assert how["condition"] == "service_completed_successfully"
                 assert services[other]["restart"] == "no"
-    assert set(services["worker"]["depends_on"]) == {"redis", "bucket"}
+    assert set(services["worker"]["depends_on"]) == set(services["api"]["depends_on"]) == {"redis", "bucket"}
 
 
 def test_settings_are_real_and_lead_to_the_other_services(services: dict[str, dict[str, Any]]) -> None:
@@ -130,11 +129,26 @@ def test_settings_are_real_and_lead_to_the_other_services(services: dict[str, di
         assert settings.work_uri == "s3://tubelet/work"
         assert settings.s3_endpoint_url == "http://s3:8333"
         assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= set(environment)
-        if name.startswith("worker"):
+        if name != "bucket":
+            assert set(services[name]["networks"]) == {"storage", "ledger"}
             assert settings.ledger_location == "redis://:word@redis:6379/0"
             assert "word" not in hide_password(settings.ledger_location)
         else:
             assert "TUBELET_LEDGER" not in environment
+
+
+def test_the_api_takes_batches_and_uploads(services: dict[str, dict[str, Any]]) -> None:
+    api, worker = services["api"], services["worker"]
+    settings = load_settings(environment={key: str(value) for key, value in api["environment"].items()})
+    assert settings.api_uploads == "s3://tubelet/uploads", "in the bucket that is made"
+    published = services["s3"]["ports"][0].rpartition(":")[0]
+    assert settings.api_uploads_endpoint_url == f"http://{published}"
+    assert settings.api_sources == ("/videos",)
+    videos = [[each for each in part["volumes"] if each["target"] == "/videos"] for part in (api, worker)]
+    assert videos[0] == videos[1] != [], "what it plays lies where workers found it"
+    homes = [volume for volume in api["volumes"] if volume["target"] == "/var/lib/tubelet"]
+    assert homes == [{"type": "volume", "source": "api", "target": "/var/lib/tubelet"}], "keys are kept"
+    assert api["environment"]["TUBELET_LEDGER"] == worker["environment"]["TUBELET_LEDGER"]
 
 
 def test_redis_forgets_nothing(services: dict[str, dict[str, Any]]) -> None:
