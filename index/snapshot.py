@@ -11,11 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tubelet.index.held_columns import MAX_HELD_ROWS, HeldColumns
 from tubelet.index.opening import Tables, refuse_forked_process
 from tubelet.index.schema import read_models, read_moment, read_object, read_video
 from tubelet.index.sql import join_all, join_any, make_name_filter, match_name
@@ -41,9 +43,13 @@ class RowCounts:
 class Snapshot:
     """A reader of pinned tables. Threads may share one; processes open their own."""
 
-    def __init__(self, location: str, tables: Tables) -> None:
+    def __init__(self, location: str, tables: Tables, last: Snapshot | None = None) -> None:
+        """`last` is one of the same place, of which what is held in memory is used again."""
         self.location = location
         self.tables = tables
+        self._last_columns = None if last is None else last.known_columns
+        self._columns: HeldColumns | None = None
+        self._lock = Lock()
 
     @property
     def moments(self) -> Any:
@@ -77,6 +83,21 @@ class Snapshot:
         if count_rows(self.moments) == self.count_rows().moments:
             return None
         return exclude_generations(self.find_orphans(self.moments))
+
+    @property
+    def known_columns(self) -> HeldColumns | None:
+        """Columns of moments that are held in memory already, of this version or the last."""
+        return self._columns or self._last_columns
+
+    def hold_columns(self) -> HeldColumns | None:
+        """The columns of moments in sight that limits are told by; None where there are too many to hold."""
+        if self.count_rows().moments > MAX_HELD_ROWS:
+            return None
+        with self._lock:
+            if self._columns is None:
+                self._columns = HeldColumns.load(self.moments, self.generations, self._last_columns)
+                self._last_columns = None
+            return self._columns
 
     def keep_visible(self, found: pa.Table) -> pa.Table:
         """Only the rows in force; `found` needs the columns `video_id` and `generation`."""

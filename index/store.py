@@ -118,7 +118,8 @@ class IndexStore:
         """Tables of these versions: the last ones again, with what is known of them, when nothing changed."""
         last = self._last
         if last is None or last.version != ".".join(map(str, versions)):
-            last = Snapshot(self.location, pin_tables(self.location, self._connection, versions))
+            tables = pin_tables(self.location, self._connection, versions)
+            last = Snapshot(self.location, tables, last)
             self._last = last
         return last
 

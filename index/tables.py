@@ -30,7 +30,7 @@ def append_rows(table: Any, key: str, rows: Iterable[Mapping[str, Any]]) -> int:
         return 0
     reader = pa.RecordBatchReader.from_batches(table.schema, chain([first], stream))
     try:
-        with explain_failure(table.uri, "written"):
+        with explain_failure(table, "written"):
             table.add(reader)
     except StoreError:
         if batches.error is not None:  # LanceDB passes on only its text
@@ -41,20 +41,20 @@ def append_rows(table: Any, key: str, rows: Iterable[Mapping[str, Any]]) -> int:
 
 def read_rows(table: Any, request: Any) -> pa.Table:
     """The rows that a LanceDB request asks for."""
-    with explain_failure(table.uri, "read"):
+    with explain_failure(table, "read"):
         return request.to_arrow()
 
 
 def scan_rows(table: Any, where: str | None, columns: list[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
     """All rows that a condition selects, some columns of them, a batch at a time."""
     request = table.search() if where is None else table.search().where(where)
-    with explain_failure(table.uri, "read"):
+    with explain_failure(table, "read"):
         yield from request.select(columns).limit(None).to_batches(batch_rows)
 
 
 def count_rows(table: Any, where: str | None = None) -> int:
     """How many rows a condition selects, or all."""
-    with explain_failure(table.uri, "read"):
+    with explain_failure(table, "read"):
         return int(table.count_rows(where))
 
 
@@ -62,17 +62,21 @@ def delete_rows(table: Any, which: str) -> int:
     """Delete rows in one commit; how many there were. No commit where there are none."""
     number = count_rows(table, which)
     if number:
-        with explain_failure(table.uri, "written"):
+        with explain_failure(table, "written"):
             table.delete(which)
     return number
 
 
 @contextmanager
-def explain_failure(location: str, done: str) -> Iterator[None]:
-    """Turn what LanceDB and the file system raise into a StoreError that names what was touched."""
+def explain_failure(place: Any, done: str) -> Iterator[None]:
+    """Turn what LanceDB and the file system raise into a StoreError that names what was touched.
+
+    The place is an address, or a table, which is asked for its own only then: that takes a call.
+    """
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
+        location = place if isinstance(place, str) else place.uri
         raise StoreError(
             f"The index at {location} cannot be {done}: {error}",
             expected="a folder or address with room, and the permission",

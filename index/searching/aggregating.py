@@ -97,7 +97,7 @@ def count_objects(
     if _looks_around(counted):
         notes += _count_ranked(view, counted, ask, min_score, tally)
     else:
-        for batch in view.scan(ask.where, [*view.name_columns(*ask.columns), ROW_ID]):
+        for batch in view.scan(ask.sql, [*view.name_columns(*ask.columns), ROW_ID]):
             if ask.keeps is not None:
                 batch = batch.filter(pa.array(ask.keeps(batch)))
             fits = np.round(score_rows(counted, batch).total, SCORE_DECIMALS) >= min_score

@@ -15,7 +15,8 @@ from tubelet.index.searching.filters import count_undated, make_query_filter
 from tubelet.index.searching.judging import SCORED_COLUMNS
 from tubelet.index.searching.paths import find_time_limits, keep_in_region
 from tubelet.index.searching.view import View
-from tubelet.index.sql import join_all, make_name_filter
+from tubelet.index.searching.where import Where, all_of, among, none_of
+from tubelet.index.sql import match_name
 from tubelet.index.structured_query import Query, SearchFilter
 
 Numbers = Sequence[float] | NDArray[Any]
@@ -36,8 +37,8 @@ def make_ask(view: View, query: Query, within: SearchFilter, text: Numbers) -> t
     where = make_query_filter(query, within, videos)
     look = _find_look(view, query)
     if look is not None:  # an object without a vector looks like nothing
-        other = f"NOT ({_name_object(query.like)})" if query.like else None
-        where = join_all([where, other, "object_vector IS NOT NULL"])
+        other = none_of(among("object_id", [query.like])) if query.like else None
+        where = all_of([where, other, Where("object_vector IS NOT NULL")])
     columns: tuple[str, ...] = (*KEY_COLUMNS, *SCORED_COLUMNS)
     keeps = None
     if query.region is not None and query.region.how != "centre":
@@ -62,7 +63,7 @@ def _find_look(view: View, query: Query) -> Vector | None:
     if not query.like:
         return None
     columns = view.name_columns("object_id", "object_vector")
-    rows = view.read(_name_object(query.like), columns)
+    rows = view.read(match_name("object_id", query.like), columns)
     if len(rows) == 0:
         raise QueryError(
             f"There is no object {query.like!r}", expected="an id from a search", do="search again"
@@ -76,10 +77,6 @@ def _find_look(view: View, query: Query) -> Vector | None:
         )
     mean: NDArray[np.float32] = np.mean(np.array(vectors, dtype=np.float32), axis=0)
     return mean
-
-
-def _name_object(object_id: str) -> str:
-    return make_name_filter("object_id", [object_id])
 
 
 def _check_vector(values: Numbers, dimensions: int, kind: str) -> Vector:

@@ -8,7 +8,7 @@ cosines are computed from the whole vectors, and one formula scores them all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,10 +16,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tubelet.index.held_columns import HeldColumns
 from tubelet.index.searching.judging import SCORED_COLUMNS, Values, to_numpy
+from tubelet.index.searching.listing import Limits
 from tubelet.index.searching.requirements import make_requirement
 from tubelet.index.searching.scoring import score_rows
 from tubelet.index.searching.view import DISTANCE, View
+from tubelet.index.searching.where import Where, all_of, among
 from tubelet.index.sql import join_all, make_name_filter
 from tubelet.index.structured_query import Condition, Query
 from tubelet.index.tables import ROW_ID
@@ -32,6 +35,9 @@ MIN_CANDIDATES = 200
 CANDIDATES_A_HIT = 20
 MAX_TEXT_TOKENS = 64
 
+MAX_LISTS = 8
+"""So many lists are made side by side."""
+
 MAX_OTHER_ROWS, MAX_OTHER_VIDEOS = 20_000, 2_000
 """A list of their own is given to videos that hold the other object of a relation, up to so many."""
 
@@ -43,22 +49,27 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What candidates are looked for by: the query, its vectors, its filters as SQL, and columns to read.
+    """What candidates are looked for by: the query, its vectors, its filters, and columns to read.
 
-    `keeps` is a filter that SQL cannot say: which rows of a table it lets through.
+    `keeps` is a filter that needs whole paths: which rows of a table it lets through.
     """
 
     query: Query
     text_vector: Vector | None = None
     look_vector: Vector | None = None
-    where: str | None = None
+    where: Where | None = None
     columns: tuple[str, ...] = (*KEY_COLUMNS, *SCORED_COLUMNS)
     keeps: Callable[[pa.Table], NDArray[np.bool_]] | None = None
+
+    @property
+    def sql(self) -> str | None:
+        """The filters as SQL."""
+        return None if self.where is None else self.where.sql
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Moments to score. `is_all`: every moment that passes the filters is among them.
+    """Moments to score, with their row ids. `is_all`: every moment that passes the filters is among them.
 
     `cosines` are to the text's vector and `looks` to the object's; NaN where a moment has no vector, None
     where the query has none. `num_rows` pass the filters.
@@ -86,49 +97,75 @@ def find_candidates(view: View, ask: Ask, num_wanted: int, exact_max_rows: int) 
 
     Where order is asked, all moments of their objects are there.
     """
-    num_rows = view.count(ask.where)
+    held = view.hold_columns() if view.num_moments > exact_max_rows else None
+    limits = Limits(view, held)
+    num_rows = limits.count(ask.where)
     if num_rows <= exact_max_rows:
         return _keep(ask, _read_all(view, ask, num_rows))
     if ask.text_vector is None and ask.look_vector is None:
         rows = _scan(view, ask, num_wanted)
     else:
-        rows = _list_rows(view, ask, num_wanted)
-    found = view.take(rows, _name_columns(view, ask))
-    if ask.query.steps and len(found):
-        objects = found["object_id"].unique().to_pylist()
-        own = join_all([ask.where, make_name_filter("object_id", objects)])
+        rows = _list_rows(view, limits, ask, num_wanted)
+    if ask.query.steps and rows:
+        objects = view.take(rows, ["object_id"])["object_id"].unique().to_pylist()
+        own = join_all([ask.sql, make_name_filter("object_id", objects)])
         found = view.read(own, _name_columns(view, ask))
+    else:
+        found = _read_rows(view, held, rows, _name_columns(view, ask))
     return _keep(ask, _measure(ask, found, num_rows))
 
 
-def _list_rows(view: View, ask: Ask, num_wanted: int) -> list[int]:
+def _read_rows(view: View, held: HeldColumns | None, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
+    """Columns of some rows: those that are held come from memory."""
+    if held is None:
+        return view.take(rows, columns)
+    found = view.take(rows, [name for name in columns if not held.has(name)])
+    known = held.table.select([name for name in columns if held.has(name)]).take(pa.array(held.find(rows)))
+    for name in known.column_names:
+        found = found.append_column(name, known[name])
+    return found
+
+
+def _list_rows(view: View, limits: Limits, ask: Ask, num_wanted: int) -> list[int]:
     """Row ids from every list, the first list's first. The lists are made side by side."""
     column, vector = (
         ("object_vector", ask.look_vector) if ask.text_vector is None else ("text_vector", ask.text_vector)
     )
     assert vector is not None, "lists are by a vector"
-    lists: list[Callable[[], list[int]]] = [
-        partial(view.list_nearest, column, vector, where, num_wanted) for where in _list_limits(view, ask)
-    ]
+    ranks: list[partial[list[int]]] = [partial(view.list_nearest, column, vector)]
     if ask.text_vector is not None and ask.look_vector is not None:
-        lists.append(partial(view.list_nearest, "object_vector", ask.look_vector, ask.where, num_wanted))
+        ranks.append(partial(view.list_nearest, "object_vector", ask.look_vector))
     if tokens := list(dict.fromkeys(tokenize(ask.query.text)))[:MAX_TEXT_TOKENS]:
-        lists.append(partial(view.list_by_words, tokens, ask.where, num_wanted))
-    with ThreadPoolExecutor(len(lists)) as pool:
-        listed = list(pool.map(lambda make: make(), lists))
+        ranks.append(partial(view.list_by_words, tokens))
+    with ThreadPoolExecutor(MAX_LISTS) as pool:
+        walks = [
+            pool.submit(limits.walk, rank, ask.where, num_wanted, by_words=rank.func == view.list_by_words)
+            for rank in ranks
+        ]
+        near = list(_list_limits(limits, ask))
+        wanted = [(ranks[0], walks[0], where) for where in near]
+        wanted += [(rank, walk, ask.where) for rank, walk in zip(ranks[1:], walks[1:], strict=True)]
+        lists: list[Future[list[int]] | list[int]] = []
+        for rank, walk, where in wanted:
+            picked = limits.pick(walk.result(), where, num_wanted)
+            if picked is None:
+                lists.append(pool.submit(rank, None if where is None else where.sql, num_wanted))
+            else:
+                lists.append(picked)
+        listed = [rows if isinstance(rows, list) else rows.result() for rows in lists]
     return list(dict.fromkeys(row for rows in listed for row in rows))
 
 
-def _list_limits(view: View, ask: Ask) -> Iterable[str | None]:
+def _list_limits(limits: Limits, ask: Ask) -> Iterable[Where | None]:
     """The limits of each list of nearest moments: those of the search, and more with what is wished for."""
     yield ask.where
     for conditions in _list_wishes(ask.query):
-        required = join_all(make_requirement(condition) for condition in conditions)
+        required = all_of(make_requirement(condition) for condition in conditions)
         if required is not None:
-            yield join_all([ask.where, required])
-    for videos in _list_videos_of_others(view, ask.query):
+            yield all_of([ask.where, required])
+    for videos in _list_videos_of_others(limits, ask.query):
         wished = [make_requirement(condition) for condition in ask.query.conditions]
-        yield join_all([ask.where, *wished, make_name_filter("video_id", videos)])
+        yield all_of([ask.where, *wished, among("video_id", videos)])
 
 
 def _list_wishes(query: Query) -> Iterable[Sequence[Condition]]:
@@ -139,22 +176,21 @@ def _list_wishes(query: Query) -> Iterable[Sequence[Condition]]:
         yield (*query.conditions, *step.conditions)
 
 
-def _list_videos_of_others(view: View, query: Query) -> Iterable[Sequence[str]]:
+def _list_videos_of_others(limits: Limits, query: Query) -> Iterable[Sequence[str]]:
     """For each relation, the videos that hold such another object, where those are few."""
     for relation in query.relations:
-        required = join_all(make_requirement(condition) for condition in relation.conditions)
+        required = all_of(make_requirement(condition) for condition in relation.conditions)
         if required is None or relation.negated:
             continue
-        rows = view.read(required, ["video_id"], limit=MAX_OTHER_ROWS + 1)
-        videos = rows["video_id"].unique().to_pylist()
-        if 0 < len(rows) <= MAX_OTHER_ROWS and len(videos) <= MAX_OTHER_VIDEOS:
+        videos = limits.list_videos(required, MAX_OTHER_ROWS)
+        if videos and len(videos) <= MAX_OTHER_VIDEOS:
             yield videos
 
 
 def _scan(view: View, ask: Ask, num_wanted: int) -> list[int]:
     """Without a vector: every moment is scored, batch by batch, and the best are kept, for each step."""
     kept = [_Best(num_wanted) for _ in range(max(1, len(ask.query.steps)))]
-    for batch in view.scan(ask.where, [*_name_columns(view, ask), ROW_ID]):
+    for batch in view.scan(ask.sql, [*_name_columns(view, ask), ROW_ID]):
         if ask.keeps is not None:
             batch = batch.filter(pa.array(ask.keeps(batch)))
         scores = score_rows(ask.query, batch)
@@ -187,17 +223,17 @@ def _read_all(view: View, ask: Ask, num_rows: int) -> Candidates:
     """Every moment that passes the filters, distances by an exact scan."""
     columns = _name_columns(view, ask)
     if ask.text_vector is None and ask.look_vector is None:
-        return Candidates(view.read(ask.where, columns), num_rows, True)
+        return Candidates(view.read(ask.sql, columns), num_rows, True)
     by_text = (
         None
         if ask.text_vector is None
-        else view.measure_distances("text_vector", ask.text_vector, ask.where, num_rows, columns)
+        else view.measure_distances("text_vector", ask.text_vector, ask.sql, num_rows, columns)
     )
     if ask.look_vector is None:
         assert by_text is not None, "one of the vectors is there"
         return Candidates(by_text, num_rows, True, cosines=1 - to_numpy(by_text[DISTANCE]))
     wanted = columns if by_text is None else [ROW_ID]
-    by_look = view.measure_distances("object_vector", ask.look_vector, ask.where, num_rows, wanted)
+    by_look = view.measure_distances("object_vector", ask.look_vector, ask.sql, num_rows, wanted)
     if by_text is None:
         by_text = by_look
     looks = dict(zip(by_look[ROW_ID].to_pylist(), (1 - to_numpy(by_look[DISTANCE])).tolist(), strict=True))

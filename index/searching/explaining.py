@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,8 @@ def _explain_relation(related: Related) -> str:
     return f"{told}: {met}" + (f" ({relation.kind}{label} {related.object_id})" if related.object_id else "")
 
 
-def _list_query_words(text: str) -> list[tuple[str, str]]:
+@lru_cache(maxsize=16)
+def _list_query_words(text: str) -> Sequence[tuple[str, str]]:
     """The words of the sentence as written, each with its stem."""
     words = []
     for word in text.split():

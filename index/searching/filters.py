@@ -1,37 +1,45 @@
-"""Exact limits as conditions of LanceDB: video, time, place in the frame, and what was measured.
-
-No text of a user becomes SQL. Conditions are written here, from checked numbers, from names of our own tables
-and from string literals that `quote` makes.
-"""
+"""Exact limits on moments: video, time, place in the frame, and what was measured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tubelet.categories import PARENTS, list_wider
+from tubelet.index.held_columns import HeldColumns
 from tubelet.index.parsing.lexicon import CATEGORIES
 from tubelet.index.query_checks import check_filter
-from tubelet.index.sql import join_all, join_any, make_name_filter, quote
+from tubelet.index.searching.where import (
+    NOTHING,
+    Where,
+    all_of,
+    among,
+    any_of,
+    compare,
+    holds_any,
+    is_true,
+    none_of,
+)
 from tubelet.index.structured_query import Query, Region, SearchFilter, TimeWindow
 from tubelet.records import Video
 
-NOTHING = "false"
 
-
-def make_filter(limits: SearchFilter) -> str | None:
-    """The rows of `moments` that the limits let through, as LanceDB's SQL; None when all do.
+def make_filter(limits: SearchFilter) -> Where | None:
+    """The rows of `moments` that the limits let through; None when all do.
 
     Raises QueryError for limits that cannot be meant.
     """
     check_filter(limits)
-    parts: list[str | None] = [
-        make_name_filter(column, names)
+    parts: list[Where | None] = [
+        among(column, names)
         for column, names in (
             ("video_id", limits.video_ids),
             ("uri", limits.uris),
             ("object_id", limits.object_ids),
-            ("`size`", limits.sizes),
+            ("size", limits.sizes),
             ("turn", limits.turns),
             ("heading", limits.headings),
             ("label", list_labels(limits.labels)),
@@ -39,23 +47,31 @@ def make_filter(limits: SearchFilter) -> str | None:
         if names
     ]
     if limits.colours:
-        parts.append(join_any(f"array_has(colours, {quote(name)})" for name in limits.colours))
+        parts.append(holds_any("colours", limits.colours))
     if limits.stopped is not None:
-        parts.append("stopped" if limits.stopped else "NOT stopped")
-    for expression, operator, number in (
+        parts.append(is_true("stopped") if limits.stopped else none_of(is_true("stopped")))
+    for column, sign, number in (
         ("end_s", ">=", limits.start_s),
         ("start_s", "<", limits.end_s),
-        ("(end_s - start_s)", ">=", limits.min_duration_s),
         ("speed", ">=", limits.min_speed),
         ("speed", "<=", limits.max_speed),
         ("score", ">=", limits.min_track_score),
     ):
         if number is not None:
-            parts.append(f"{expression} {operator} {float(number)!r}")
-    return join_all(parts)
+            parts.append(compare(column, sign, number))
+    if limits.min_duration_s is not None:
+        parts.append(
+            compare(
+                "(end_s - start_s)",
+                ">=",
+                limits.min_duration_s,
+                lambda held: held.numbers("end_s") - held.numbers("start_s"),
+            )
+        )
+    return all_of(parts)
 
 
-def make_time_filter(time: TimeWindow, videos: Sequence[Video] | None = None) -> str | None:
+def make_time_filter(time: TimeWindow, videos: Sequence[Video] | None = None) -> Where | None:
     """Moments that touch the window; dates need the videos, and let through only those that have a date."""
     parts = [
         make_filter(SearchFilter(start_s=time.start_s or None, end_s=time.end_s))
@@ -63,28 +79,42 @@ def make_time_filter(time: TimeWindow, videos: Sequence[Video] | None = None) ->
         else NOTHING
     ]
     if time.last_s is not None:
-        parts.append(f"end_s >= video_duration_s - {float(time.last_s)!r}")
+        last_s = float(time.last_s)
+        parts.append(
+            Where(
+                f"end_s >= video_duration_s - {last_s!r}",
+                lambda held: held.numbers("end_s") >= held.numbers("video_duration_s") - last_s,
+            )
+        )
     if time.since is not None or time.until is not None:
         assert videos is not None, "dates are limits on videos"
         parts.append(_limit_dates(time, videos))
-    return join_all(parts)
+    return all_of(parts)
 
 
-def make_region_filter(region: Region) -> str | None:
+def make_region_filter(region: Region) -> Where | None:
     """Moments whose mean box has its centre in the region; None for what only whole paths can tell."""
     if region.how != "centre":
         return None
     x0, y0, x1, y1 = (float(side) for side in region.box)
-    across, along = "(box_mean.x0 + box_mean.x1)", "(box_mean.y0 + box_mean.y1)"
-    return (
-        f"({across} >= {2 * x0!r} * frame_width AND {across} <= {2 * x1!r} * frame_width AND "
-        f"{along} >= {2 * y0!r} * frame_height AND {along} <= {2 * y1!r} * frame_height)"
-    )
+    return all_of([_limit_centre("x", "frame_width", x0, x1), _limit_centre("y", "frame_height", y0, y1)])
 
 
-def make_query_filter(query: Query, within: SearchFilter, videos: Sequence[Video] | None) -> str | None:
+def _limit_centre(axis: str, extent: str, low: float, high: float) -> Where:
+    first, second = f"box_mean.{axis}0", f"box_mean.{axis}1"
+    across = f"({first} + {second})"
+
+    def test(held: HeldColumns) -> NDArray[np.bool_]:
+        twice, size = held.numbers(first) + held.numbers(second), held.numbers(extent)
+        inside: NDArray[np.bool_] = (twice >= 2 * low * size) & (twice <= 2 * high * size)
+        return inside
+
+    return Where(f"{across} >= {2 * low!r} * {extent} AND {across} <= {2 * high!r} * {extent}", test)
+
+
+def make_query_filter(query: Query, within: SearchFilter, videos: Sequence[Video] | None) -> Where | None:
     """All exact limits of a query and of the call together."""
-    return join_all(
+    return all_of(
         [
             make_filter(query.filters),
             make_filter(within),
@@ -100,10 +130,10 @@ def list_labels(categories: Iterable[str]) -> list[str]:
     return sorted(wanted | {label for label in PARENTS if not wanted.isdisjoint(list_wider(label))})
 
 
-def _limit_dates(time: TimeWindow, videos: Sequence[Video]) -> str:
+def _limit_dates(time: TimeWindow, videos: Sequence[Video]) -> Where:
     """For each video with a date, the seconds of it that the dates cover."""
     whole: list[str] = []
-    parts: list[str] = []
+    parts: list[Where] = []
     for video in videos:
         recorded = read_recorded(video)
         if recorded is None:
@@ -114,10 +144,10 @@ def _limit_dates(time: TimeWindow, videos: Sequence[Video]) -> str:
             whole.append(video.video_id)
         elif start_s < video.duration_s and end_s > 0:
             limits = SearchFilter(video_ids=(video.video_id,), start_s=max(0.0, start_s), end_s=end_s)
-            parts.append(make_filter(limits) or "")
+            parts.append(make_filter(limits) or NOTHING)
     if whole:
-        parts.append(make_name_filter("video_id", whole))
-    return join_any(parts) if parts else NOTHING
+        parts.append(among("video_id", whole))
+    return any_of(parts) if parts else NOTHING
 
 
 def read_recorded(video: Video) -> datetime | None:

@@ -14,8 +14,8 @@ from tubelet.index.searching.explaining import Judged, Reasons, explain_hit
 from tubelet.index.searching.judging import BEFORE_COLUMN, SCORED_COLUMNS, judge
 from tubelet.index.searching.ranking import Ranked, find_before
 from tubelet.index.searching.view import View
-from tubelet.index.sql import make_name_filter
 from tubelet.index.structured_query import Condition, Query
+from tubelet.index.tables import ROW_ID
 from tubelet.records import Hit, HitRelation, HitStep
 
 _HIT_COLUMNS = (
@@ -36,19 +36,15 @@ def make_hits(view: View, query: Query, ranked: Sequence[Ranked], moments: pa.Ta
         some = some.append_column(BEFORE_COLUMN, find_before(view, some))
     place_of = {row: place for place, row in enumerate(places)}
     judged = {condition: judge(condition, some) for condition in query.list_conditions()}
-    rows = _read_rows(view, some["moment_id"].to_pylist())
+    rows = _read_rows(view, some)
     hits = []
     for item in ranked:
-        row = rows.get(some["moment_id"][place_of[item.row]].as_py())
-        if row is None:  # replaced since the search began
-            continue
+        row = rows[place_of[item.row]]
         taken = [None if step is None else place_of[step] for step in item.steps]
         reasons = Reasons(
             common=_list_judged(query.conditions, judged, place_of[item.row], row),
             steps=tuple(
-                ()
-                if place is None
-                else _list_judged(step.conditions, judged, place, rows[some["moment_id"][place].as_py()])
+                () if place is None else _list_judged(step.conditions, judged, place, rows[place])
                 for step, place in zip(query.steps, taken, strict=False)
             ),
             related=item.related,
@@ -103,10 +99,13 @@ def _list_judged(
     return tuple(Judged(condition, float(judged[condition][place]), row) for condition in conditions)
 
 
-def _read_rows(view: View, moment_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    where = make_name_filter("moment_id", moment_ids)
-    found = view.read(where, view.name_columns(*_HIT_COLUMNS))
-    return {row["moment_id"]: row for row in found.to_pylist()}
+def _read_rows(view: View, moments: pa.Table) -> list[dict[str, Any]]:
+    """What hits tell of some moments: what is known of them, and the rest, which is read."""
+    known = [name for name in _HIT_COLUMNS if name in moments.column_names]
+    rest = [name for name in view.name_columns(*_HIT_COLUMNS) if name not in known]
+    read = view.take(moments[ROW_ID].to_pylist(), rest)
+    pairs = zip(moments.select(known).to_pylist(), read.to_pylist(), strict=True)
+    return [one | other for one, other in pairs]
 
 
 def _get(moments: pa.Table, column: str, place: int) -> float | None:

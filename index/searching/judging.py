@@ -215,9 +215,11 @@ def _judge_names(column: str, read: Callable[[Any], float]) -> Callable[[pa.Tabl
     """Judge a column of few different values by judging each value once."""
 
     def judge_all(moments: pa.Table) -> Values:
-        encoded = pc.dictionary_encode(moments[column].combine_chunks(), null_encoding="encode")
-        each = np.array([read(name) for name in encoded.dictionary.to_pylist()], dtype=np.float64)
-        return each[to_numpy(encoded.indices).astype(np.int64)]
+        encoded = pc.dictionary_encode(moments[column].combine_chunks())
+        names = [*encoded.dictionary.to_pylist(), None]  # a null counts as the last
+        each = np.array([read(name) if name is not None or encoded.null_count else 0.0 for name in names])
+        values: Values = each[pc.fill_null(encoded.indices, len(names) - 1).to_numpy()]
+        return values
 
     return judge_all
 

@@ -6,35 +6,35 @@ from collections.abc import Iterable
 
 from tubelet.categories import PARENTS
 from tubelet.index.searching.judging import HEADING_ANGLES, match_category, match_colours
-from tubelet.index.sql import join_any, make_name_filter, quote
+from tubelet.index.searching.where import Where, all_of, among, any_of, holds_any, is_true, none_of
+from tubelet.index.sql import join_any, quote
 from tubelet.index.structured_query import Condition
+
+STOPPED = is_true("stopped")
+MOVING = none_of(STOPPED)
 
 _SIDE_COLUMNS = {"entry": "entry_side", "exit": "exit_side"}
 
 
-def make_requirement(condition: Condition) -> str | None:
-    """SQL that every row meets which meets the condition wholly; None where it is a matter of degree."""
+def make_requirement(condition: Condition) -> Where | None:
+    """A limit that every row meets which meets the condition wholly; None where it is a matter of degree."""
     meets = _make_positive(condition)
     if meets is None or not condition.negated:
         return meets
-    return f"NOT ({meets})"
+    return none_of(meets)
 
 
-def _make_positive(condition: Condition) -> str | None:
+def _make_positive(condition: Condition) -> Where | None:
     kind, values = condition.kind, condition.values
     if kind == "colour":
-        names = ", ".join(quote(name) for name in sorted(match_colours(values)))
-        return None if condition.negated else f"array_has_any(colours, [{names}])"
+        return None if condition.negated else holds_any("colours", match_colours(values))
     if kind == "word":
         return _contain_any(values)
     if kind == "category":
         labels = [label for label in PARENTS if any(match_category(value, label) == 1 for value in values)]
-        return make_name_filter("label", [*labels, *values] if condition.negated else [*labels, *values, ""])
+        return among("label", [*labels, *values] if condition.negated else [*labels, *values, ""])
     if kind == "turn":
-        return join_any(
-            "(turn = 'none' AND NOT stopped)" if value == "none" else f"turn = {quote(value)}"
-            for value in values
-        )
+        return any_of(_turn(value) for value in values)
     if kind == "heading":
         angles = [HEADING_ANGLES[value] for value in values]
         near = [
@@ -42,17 +42,24 @@ def _make_positive(condition: Condition) -> str | None:
             for name, own in HEADING_ANGLES.items()
             if any(abs((own - angle + 180) % 360 - 180) < 60 for angle in angles)
         ]
-        return make_name_filter("heading", near)
+        return among("heading", near)
     if kind == "pace" and values in (("stopped",), ("moving",)):
-        return "stopped" if values == ("stopped",) else "NOT stopped"
+        return STOPPED if values == ("stopped",) else MOVING
     if kind == "change" and len(values) == 1 and not condition.negated:
-        return "stopped" if values == ("stops",) else "NOT stopped"
+        return STOPPED if values == ("stops",) else MOVING
     if kind == "range":
-        return join_any(f"{value}" for value in values)
+        return any_of(map(is_true, values))
     if kind in _SIDE_COLUMNS and not condition.negated:
-        return make_name_filter(_SIDE_COLUMNS[kind], values)
+        return among(_SIDE_COLUMNS[kind], values)
     return None
 
 
-def _contain_any(words: Iterable[str]) -> str:
-    return join_any(f"contains(words, {quote(f' {word} ')})" for word in words)
+def _turn(value: str) -> Where:
+    turn = among("turn", [value])
+    straight = all_of([turn, MOVING])
+    assert straight is not None, "it has two parts"
+    return straight if value == "none" else turn
+
+
+def _contain_any(words: Iterable[str]) -> Where:
+    return Where(join_any(f"contains(words, {quote(f' {word} ')})" for word in words))

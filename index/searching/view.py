@@ -7,8 +7,10 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tubelet.errors import QueryError, StoreError
+from tubelet.index.held_columns import HeldColumns
 from tubelet.index.snapshot import Snapshot
 from tubelet.index.sql import join_all
 from tubelet.index.store import IndexStore
@@ -73,9 +75,18 @@ class View:
         """Columns to read: those that are wanted and there."""
         return [name for name in dict.fromkeys(wanted) if name in self.columns]
 
+    def hold_columns(self) -> HeldColumns | None:
+        """Columns of all moments in sight, in memory; None where there are too many."""
+        return self._snapshot.hold_columns()
+
+    @property
+    def num_moments(self) -> int:
+        """How many moments are in sight."""
+        return self._snapshot.count_rows().moments
+
     def count(self, where: str | None) -> int:
         """How many moments a filter lets through."""
-        with explain_failure(self.moments.uri, "read"):
+        with explain_failure(self.moments, "read"):
             return int(self.moments.count_rows(self._narrow(where)))
 
     def list_nearest(self, column: str, vector: Any, where: str | None, limit: int) -> list[int]:
@@ -109,16 +120,19 @@ class View:
         )
 
     def take(self, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        """The rows with these ids, in their order."""
-        with explain_failure(self.moments.uri, "read"):
-            found: pa.Table = self.moments.take_row_ids(list(rows)).select(list(columns)).to_arrow()
-            return found
+        """The rows with these ids, in their order, with their ids."""
+        wanted = [name for name in columns if name != ROW_ID]
+        with explain_failure(self.moments, "read"):
+            found: pa.Table = self.moments.take_row_ids(list(rows)).select([*wanted, ROW_ID]).to_arrow()
+        order = pc.index_in(pa.array(rows, pa.uint64()), value_set=found[ROW_ID].combine_chunks())
+        assert order.null_count == 0, "rows of the same version are there"
+        return found.take(order)
 
     def scan(self, where: str | None, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Every row that passes a filter, a few thousand at a time."""
         wanted = [name for name in columns if name != ROW_ID]
         request = self._limit(self.moments.search(), where).select(wanted).with_row_id(True)
-        with explain_failure(self.moments.uri, "read"):
+        with explain_failure(self.moments, "read"):
             for batch in request.limit(None).to_batches(SCAN_BATCH_ROWS):
                 yield pa.Table.from_batches([batch])
 
@@ -130,6 +144,6 @@ class View:
         return request if narrowed is None else request.where(narrowed)
 
     def read(self, where: str | None, columns: Sequence[str], limit: int | None = None) -> pa.Table:
-        """Moments in any order."""
-        request = self._limit(self.moments.search(), where)
-        return read_rows(self.moments, request.select(list(columns)).limit(limit))
+        """Moments in any order, with their row ids."""
+        request = self._limit(self.moments.search(), where).select(list(columns)).with_row_id(True)
+        return read_rows(self.moments, request.limit(limit))

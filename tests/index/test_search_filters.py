@@ -161,6 +161,7 @@ SENTENCES = st.sampled_from(
     with_vector=st.booleans(),
     with_look=st.booleans(),
     of_the_query=st.booleans(),
+    held=st.booleans(),
 )
 def test_filters_equal_brute_force(
     crowd: Crowd,
@@ -171,6 +172,7 @@ def test_filters_equal_brute_force(
     with_vector: bool,
     with_look: bool,
     of_the_query: bool,
+    held: bool,
 ) -> None:
     store, moments = crowd
     parsed = parse_query(sentence)
@@ -184,18 +186,22 @@ def test_filters_equal_brute_force(
         filters=within if of_the_query else SearchFilter(),
         object_vector=make_vector(1, OBJECT_DIMENSIONS) if with_look else (),
     )
-    page = search_page(
-        store,
-        query,
-        make_vector(3) if with_vector else None,
-        limit=1000,
-        within=SearchFilter() if of_the_query else within,
-        exact_max_rows=1000 if exact else 0,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        if not held:
+            patch.setattr("tubelet.index.snapshot.MAX_HELD_ROWS", 0)
+        page = search_page(
+            store,
+            query,
+            make_vector(3) if with_vector else None,
+            limit=1000,
+            within=SearchFilter() if of_the_query else within,
+            exact_max_rows=1000 if exact else 0,
+        )
     allowed = [moment for moment in moments if is_allowed(moment, within, query)]
     if with_look:
         allowed = [moment for moment in allowed if moment.object_vector]
     assert {hit.moment_id for hit in page.hits} <= {moment.moment_id for moment in allowed}
+    assert page.num_moments == len(allowed) or query.region is not None
     assert {hit.object_id for hit in page.hits} == {moment.object_id for moment in allowed}
     assert [hit.score for hit in page.hits] == sorted((hit.score for hit in page.hits), reverse=True)
 
@@ -272,7 +278,7 @@ def test_names_are_only_names(crowd: Crowd, name: str) -> None:
     ):
         where = make_filter(limits)
         known = [m for m in crowd.moments if is_allowed(m, limits, Query())]
-        assert crowd.store.moments.count_rows(where) == len(known)
+        assert crowd.store.moments.count_rows(where.sql if where else None) == len(known)
 
 
 def test_dates_are_limits_on_videos_that_have_one(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +291,7 @@ def test_dates_are_limits_on_videos_that_have_one(crowd: Crowd, monkeypatch: pyt
 
     def find(since: datetime | None, until: datetime | None) -> set[str]:
         where = make_time_filter(TimeWindow(since=since, until=until), videos)
-        rows = crowd.store.moments.search().where(where).select(["moment_id"]).limit(None).to_arrow()
+        rows = crowd.store.moments.search().where(where.sql).select(["moment_id"]).limit(None).to_arrow()
         return set(rows["moment_id"].to_pylist())
 
     for since, until in (
@@ -347,7 +353,7 @@ def test_prefilters_never_leave_out_a_row_that_meets_the_condition(
         for moment_id, value in zip(table["moment_id"].to_pylist(), judged, strict=True)
         if np.isnan(value) or value >= 0.999
     }
-    selected = store.moments.search().where(requirement).select(["moment_id"]).limit(None).to_arrow()
+    selected = store.moments.search().where(requirement.sql).select(["moment_id"]).limit(None).to_arrow()
     assert meeting <= set(selected["moment_id"].to_pylist())
 
 
@@ -372,6 +378,35 @@ def test_candidates_agree_with_exact_search_at_the_top(
         exact = search_moments(crowd.store, query, vector, limit=3)
         quick = search_moments(crowd.store, query, vector, limit=3, exact_max_rows=0)
         assert [hit.moment_id for hit in quick] == [hit.moment_id for hit in exact]
+
+
+@pytest.mark.parametrize("walk", [8, 60, 1000])
+@pytest.mark.parametrize(
+    "within",
+    [
+        SearchFilter(sizes=("tiny",)),
+        SearchFilter(video_ids=("v2", "v3"), min_duration_s=1.0),
+        SearchFilter(labels=("vehicle",), start_s=10.0),
+    ],
+)
+def test_lists_are_the_same_however_they_are_made(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, within: SearchFilter, walk: int
+) -> None:
+    """A walk that is too short to fill a list leaves the list to the store."""
+    monkeypatch.setattr("tubelet.index.search.MIN_CANDIDATES", 8)
+    monkeypatch.setattr("tubelet.index.search.CANDIDATES_A_HIT", 0)
+    monkeypatch.setattr("tubelet.index.searching.listing.MIN_WALK", walk)
+    monkeypatch.setattr("tubelet.index.searching.listing.MAX_WALK", walk)
+
+    def find() -> list[tuple[str, float]]:
+        query = parse_query("red car turning left, zebra")
+        page = search_page(crowd.store, query, make_vector(3), limit=100, within=within, exact_max_rows=0)
+        assert len(page.hits) >= 8  # of several lists
+        return [(hit.moment_id, hit.score) for hit in page.hits[:4]]  # beyond, words rank equals
+
+    told = find()
+    monkeypatch.setattr("tubelet.index.snapshot.MAX_HELD_ROWS", 0)
+    assert find() == told
 
 
 def test_words_are_found_among_the_filtered_rows_however_many_others_have_them(
