@@ -43,16 +43,15 @@ def run_head(folder: Path) -> Iterator[RayHead]:
 
     The machine may be busy: no process is started before it is asked for, and none is soon taken for dead.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port, for_clients = _find_ports()
     short = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # paths of sockets must be short
     patient = {"RAY_enable_worker_prestart": "0", "RAY_worker_register_timeout_seconds": "120"}
     own = {"TUBELET_HOME": str(folder / "home"), SIGNS: str(folder), "PYTHONPATH": str(ROOT)}
     outside = {name: value for name, value in os.environ.items() if not name.startswith("TUBELET_")}
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
     command += ["--num-cpus=8", "--num-gpus=0", "--include-dashboard=false", f"--temp-dir={short}"]
-    command += [f"--object-store-memory={STORE_BYTES}"]
+    command += [f"--object-store-memory={STORE_BYTES}", "--no-monitor", "--include-log-monitor=false"]
+    command += [f"--ray-client-server-port={for_clients}", "--min-worker-port=0", "--max-worker-port=0"]
     with (folder / "ray.log").open("wb") as output:
         head = psutil.Popen(
             command,
@@ -76,6 +75,13 @@ def run_head(folder: Path) -> Iterator[RayHead]:
         head.wait(DEADLINE_S)
         wait_until(lambda: not _kill_family(folder), "nothing outlives Ray")
         shutil.rmtree(short)
+
+
+def _find_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        for free in (one, other):
+            free.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
 
 
 def _kill_family(folder: Path) -> list[psutil.Process]:
