@@ -98,6 +98,7 @@ def test_failed_sources_are_told_and_tried_again(batches: Served, tmp_path: Path
     (item,) = batches.get(f"{place}/items?state=failed")["items"]
     assert "no known video container" in item["reason"]
     assert batches.get(f"{place}/items?state=done")["items"] == []
+    assert batches.post(f"{place}/cancel")["state"] == "failed", "what has ended is not cancelled any more"
     assert batches.post(f"{place}/retry")["counts"]["waiting"] == 1
     batches.post(f"{place}/cancel")
 

@@ -186,7 +186,10 @@ def steer_batch(
     action: Literal["cancel", "pause", "resume", "retry"],
     caller: CanSubmit,
 ) -> Response:
-    """Cancel, pause or resume a batch, or let its failed sources run again. Repeating it does no harm."""
+    """Cancel, pause or resume a batch, or let its failed sources run again. Repeating it does no harm.
+
+    A batch that has ended stays as it is when it is cancelled.
+    """
     tenant = caller.tenant
     batch = _find(batch_id, tenant)
     if batch.control == "cancelled" and action != "cancel":
@@ -196,7 +199,9 @@ def steer_batch(
             expected="a batch that was not",
             do="submit its sources again",
         )
-    if action == "retry":
+    if action == "cancel" and measure_batch(batch, tenant.ledger).state in ENDED:
+        pass  # there is nothing to end, and what became of it stays
+    elif action == "retry":
         tenant.ledger.retry(batch.batch_id)
     else:
         controls: dict[str, Control] = {"cancel": "cancelled", "pause": "paused", "resume": "running"}
