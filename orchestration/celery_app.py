@@ -36,6 +36,7 @@ from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.watching.gpu import set_gpu_share
 from tubelet.orchestration.watching.logs import set_up_logging
+from tubelet.orchestration.watching.traces import start_tracing, stop_tracing
 from tubelet.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ def _prepare_process() -> Ledger:
         from tubelet.orchestration.work_store import WorkStore
 
         cv2.setNumThreads(_num_threads)
+        start_tracing(_SETTINGS)
         WorkStore(_SETTINGS).remove_leftovers()
         _ledger = open_ledger(_SETTINGS.ledger_location)
     return _ledger
@@ -171,8 +173,9 @@ def _exit_with_parent(**_: Any) -> None:
     threading.Thread(target=watch, daemon=True, name="exit-with-parent").start()
 
 
-def _stop_decoder(**_: Any) -> None:
-    """Let go of the video that is kept open for the next chunk."""
+def _leave(**_: Any) -> None:
+    """Send the last spans, and let go of the video that is kept open for the next chunk."""
+    stop_tracing()
     stages = sys.modules.get("tubelet.orchestration.stages")
     if stages is not None:
         stages.close_reader()
@@ -199,4 +202,4 @@ if _SETTINGS.metrics_port is not None:
     worker_ready.connect(_serve_metrics)
 celeryd_after_setup.connect(_prepare_worker)
 worker_process_init.connect(_exit_with_parent)
-worker_process_shutdown.connect(_stop_decoder)
+worker_process_shutdown.connect(_leave)

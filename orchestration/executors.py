@@ -9,6 +9,7 @@ from tubelet.orchestration.executor import Executor
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.local import LocalExecutor, name_owners
 from tubelet.orchestration.masks_store import remove_unfinished_masks
+from tubelet.orchestration.watching.traces import start_tracing
 from tubelet.orchestration.work_store import WorkStore
 from tubelet.settings import Settings
 
@@ -21,6 +22,7 @@ def open_executor(settings: Settings, ledger: Ledger) -> Iterator[Executor]:
     is cleared first. Celery's workers have homes of their own, and actors of Ray those of their machines.
     Raises StoreError when the home is in use, or the broker or Ray does not answer.
     """
+    start_tracing(settings)
     if settings.executor == "celery":
         from tubelet.orchestration.celery_executor import CeleryExecutor
 

@@ -16,6 +16,7 @@ from tubelet.orchestration.failures import classify_error
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Batch, Job, NewItem
 from tubelet.orchestration.unit import name_job, read_digest
+from tubelet.orchestration.watching.traces import trace_listing
 from tubelet.records import Source
 from tubelet.workers.probe import make_video_id
 from tubelet.workers.s3 import S3Options
@@ -53,6 +54,7 @@ def list_batch(
                 page = [found for found in page if _get_passing_error(found) is None]
             items = _judge(page, batch, ledger, index)
             ledger.add_items(batch.batch_id, items)
+            trace_listing(batch, items)
             for item in items:
                 hear(item)
         if passing is not None:

@@ -26,6 +26,7 @@ from tubelet.orchestration.ledger.records import ReadyUnit
 from tubelet.orchestration.runner import run_leased
 from tubelet.orchestration.watching.gpu import set_gpu_share
 from tubelet.orchestration.watching.logs import set_up_logging
+from tubelet.orchestration.watching.traces import start_tracing
 from tubelet.settings import Settings
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -151,6 +152,7 @@ def _prepare_process(settings: Settings, owner: str, num_threads: int) -> None:
     global _place
     exit_with_parent()
     set_up_logging(settings)
+    start_tracing(settings)
     set_gpu_share(1 / settings.num_workers)
     _place = (settings, open_ledger(settings.ledger_location), owner)
     os.environ.setdefault("OMP_NUM_THREADS", str(num_threads))

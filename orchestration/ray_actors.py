@@ -9,6 +9,7 @@ from typing import Any
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.watching.gpu import set_gpu_share
 from tubelet.orchestration.watching.logs import set_up_logging
+from tubelet.orchestration.watching.traces import start_tracing, stop_tracing
 from tubelet.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class UnitActor:
         cv2.setNumThreads(num_threads)
         self._place = load_settings(shared)
         set_up_logging(self._place)
+        start_tracing(self._place)
         set_gpu_share(float(ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)))
         self._owner = owner
         WorkStore(self._place).remove_leftovers()
@@ -41,9 +43,10 @@ class UnitActor:
         return run_leased(unit_id, ledger=self._ledger, place=self._place, owner=self._owner)
 
     def leave(self) -> None:
-        """Let go of the video that is kept open for the next chunk."""
+        """Send the last spans, and let go of the video that is kept open for the next chunk."""
         from tubelet.orchestration.stages import close_reader
 
+        stop_tracing()
         close_reader()
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from tubelet.orchestration.ledger.records import Lease, UnitFailure, UnitResult
 from tubelet.orchestration.watching.gpu import count_gpu_seconds
 from tubelet.orchestration.watching.logs import log_ids, name_ids
+from tubelet.orchestration.watching.traces import UnitSpan, add_span, stage_span, unit_span
 
 T = TypeVar("T")
 
@@ -20,8 +21,9 @@ T = TypeVar("T")
 class UnitWatch:
     """The clocks of one unit. Stages nest: what goes on inside another one counts once, as its own."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, span: UnitSpan) -> None:
         self._lease = lease
+        self._span = span
         self._started_s = time.monotonic()
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._inside: list[float] = []
@@ -42,6 +44,7 @@ class UnitWatch:
 
     def complete_failure(self, failure: UnitFailure) -> UnitFailure:
         """A failure, with what its GPU took."""
+        self._span.fail(failure)
         return replace(failure, gpu_seconds=count_gpu_seconds(self._lease.kind, failure.seconds))
 
     @contextmanager
@@ -64,13 +67,13 @@ _watch: ContextVar[UnitWatch | None] = ContextVar("tubelet_watch", default=None)
 @contextmanager
 def watched_unit(lease: Lease) -> Iterator[UnitWatch]:
     """Watch the unit of a lease."""
-    watch = UnitWatch(lease)
-    token = _watch.set(watch)
-    try:
-        with log_ids(**name_ids(lease)):
+    with log_ids(**name_ids(lease)), unit_span(lease) as span:
+        watch = UnitWatch(lease, span)
+        token = _watch.set(watch)
+        try:
             yield watch
-    finally:
-        _watch.reset(token)
+        finally:
+            _watch.reset(token)
 
 
 @contextmanager
@@ -80,17 +83,28 @@ def timed(stage: str) -> Iterator[None]:
     if watch is None:
         yield
         return
-    with watch.time(stage):
+    with watch.time(stage), stage_span(stage):
         yield
 
 
 def timed_iteration(stage: str, values: Iterable[T]) -> Iterator[T]:
     """The values; the time that they take to come is a stage's."""
+    watch = _watch.get()
+    if watch is None:
+        yield from values
+        return
     remaining = iter(values)
-    while True:
-        with timed(stage):
+    started_s, busy_s = time.time(), 0.0
+    try:
+        while True:
+            asked_s = time.monotonic()
             try:
-                value = next(remaining)
+                with watch.time(stage):
+                    value = next(remaining)
             except StopIteration:
                 return
-        yield value
+            finally:
+                busy_s += time.monotonic() - asked_s
+            yield value
+    finally:
+        add_span(stage, started_s, busy_s)
