@@ -5,8 +5,9 @@ Nothing is opened before the application's lifespan begins: a factory of it may 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import anyio.to_thread
 from fastapi import FastAPI
@@ -22,8 +23,11 @@ from tubelet.api.server.metrics import register_service
 from tubelet.api.server.problems import add_handlers
 from tubelet.api.server.rates import Rates
 from tubelet.api.server.routes import batches, exports, objects, page, search, system, uploads, videos
-from tubelet.api.server.state import open_service
+from tubelet.api.server.state import Service, open_service
+from tubelet.orchestration.watching.serving import serving_metrics
 from tubelet.settings import Settings
+
+log = logging.getLogger(__name__)
 
 NUM_THREADS = 100
 """Requests that wait for disk, ledger or processor at the same time; more wait in line."""
@@ -65,7 +69,8 @@ def create_app(settings: Settings, *, is_local: bool = False) -> FastAPI:
         register_service(service)
         service.webhooks.start()
         try:
-            yield
+            with _measured(settings, service):
+                yield
         finally:
             await anyio.to_thread.run_sync(service.close)
 
@@ -83,6 +88,17 @@ def create_app(settings: Settings, *, is_local: bool = False) -> FastAPI:
     for noun in (batches, search, videos, objects, uploads, exports, system, page):
         app.include_router(noun.router)
     return app
+
+
+@contextmanager
+def _measured(settings: Settings, service: Service) -> Iterator[None]:
+    """Serve metrics without keys at the port that is set for them, which is for operators alone."""
+    if settings.metrics_port is None:
+        yield
+        return
+    with serving_metrics(settings, service.counts.registry) as address:
+        log.info("Metrics: %s", address)
+        yield
 
 
 def _name_operation(route: APIRoute) -> str:

@@ -102,7 +102,9 @@ def _tell_stages(stages: Mapping[UnitKind, Mapping[str, float]]) -> Iterator[Met
     yield units
     chunks = stages.get("chunk", {})
     yield GaugeMetricFamily(
-        "tubelet_video_seconds_left", "Seconds of opened videos to be tracked", value=chunks.get("left_s", 0.0)
+        "tubelet_video_seconds_left",
+        "Seconds of opened videos to be tracked",
+        value=chunks.get("left_s", 0.0),
     )
 
 

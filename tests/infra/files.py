@@ -16,7 +16,7 @@ INFRA = ROOT / "infra"
 VARIABLES = {CONFIG_VARIABLE} | {ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields}
 """Every `TUBELET_*` variable that Tubelet does not refuse."""
 
-PINNED = re.compile(r"[\w.-]+(?:/[\w.-]+)*:\d+\.\d+[\w.-]*")
+PINNED = re.compile(r"[\w.-]+(?:/[\w.-]+)*:v?\d+\.\d+[\w.-]*")
 """An image with a tag that begins with two numbers, not `latest` and not nothing."""
 
 

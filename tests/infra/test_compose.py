@@ -15,7 +15,7 @@ from tubelet.settings import load_settings
 
 FILE = INFRA / "compose" / "compose.yaml"
 OWN = ("api", "bucket", "worker", "worker-gpu")
-SECRETS = {"REDIS_PASSWORD", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"}
+SECRETS = {"REDIS_PASSWORD", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "GRAFANA_PASSWORD"}
 KEYS = {
     "build",
     "cap_drop",
@@ -68,7 +68,7 @@ def services() -> dict[str, dict[str, Any]]:
 
 
 def test_the_services_are_there_and_say_only_what_compose_knows(services: dict[str, dict[str, Any]]) -> None:
-    assert set(services) == {"redis", "s3", *OWN}
+    assert set(services) == {"redis", "s3", "prometheus", "grafana", *OWN}
     for name, service in services.items():
         assert set(service) <= KEYS, f"{name}: {set(service) - KEYS}"
         if healthcheck := service.get("healthcheck"):
@@ -92,7 +92,7 @@ def test_images_are_pinned_and_built_from_files_that_exist(services: dict[str, d
 
 def test_nothing_is_privileged_and_ports_are_on_loopback(services: dict[str, dict[str, Any]]) -> None:
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
-    assert set(published) == {"api", "s3"}
+    assert set(published) == {"api", "s3", "prometheus", "grafana"}
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for ports in published.values() for port in ports)
     for name, service in services.items():
         assert service["security_opt"] == ["no-new-privileges:true"]
@@ -130,7 +130,7 @@ def test_settings_are_real_and_lead_to_the_other_services(services: dict[str, di
         assert settings.s3_endpoint_url == "http://s3:8333"
         assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= set(environment)
         if name != "bucket":
-            assert set(services[name]["networks"]) == {"storage", "ledger"}
+            assert set(services[name]["networks"]) == {"storage", "ledger", "watching"}
             assert settings.ledger_location == "redis://:word@redis:6379/0"
             assert "word" not in hide_password(settings.ledger_location)
         else:
