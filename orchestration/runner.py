@@ -58,7 +58,7 @@ def _run(lease: Lease, ledger: Ledger, place: Settings, watch: UnitWatch) -> Non
         _tell(ledger, lease, done)
         log.info("%s is done in %.1f s", lease.unit_id, watch.seconds)
     except (LeaseLostError, StaleCommitError):
-        log.warning("Unit %s is no longer ours: it was cancelled, or another worker has it", unit_id)
+        log.warning("Unit %s is no longer ours: it was cancelled, or another worker has it", lease.unit_id)
     except ResultsMissingError as missing:
         log.warning("%s", missing)
         ledger.send_back(lease, missing.unit_ids)

@@ -39,11 +39,7 @@ class _Measured:
 
 
 class LedgerCollector(Collector):
-    """Sums over the ledgers that `ledgers` opens or has open. One that does not answer makes all count as down.
-
-    >>> [metric.name for metric in LedgerCollector(lambda: []).describe()]
-    []
-    """
+    """Sums over the ledgers that `ledgers` finds. Where one does not answer, all count as down."""
 
     def __init__(self, ledgers: Callable[[], Iterable[Ledger]]) -> None:
         self._ledgers = ledgers
@@ -103,7 +99,7 @@ def _tell_stages(stages: Mapping[UnitKind, Mapping[str, float]]) -> Iterator[Met
     chunks = stages.get("chunk", {})
     yield GaugeMetricFamily(
         "tubelet_video_seconds_left",
-        "Seconds of opened videos to be tracked",
+        "Seconds of open videos to be tracked",
         value=chunks.get("left_s", 0.0),
     )
 

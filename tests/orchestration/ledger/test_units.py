@@ -116,7 +116,17 @@ def test_a_lease_holds_all_that_running_needs(ledger: Ledger, clock: Clock) -> N
     lease = acquire(ledger, chunk_id("x", 0), "host-1", lease_s=45)
     job = ledger.get_jobs(["v-x.d1"])["v-x.d1"]
     assert lease == Lease(
-        chunk_id("x", 0), "chunk", job, '{"chunk": 0}', "host-1", lease.token, 1, clock() + 45, 20.0, 0, ("a",)
+        chunk_id("x", 0),
+        "chunk",
+        job,
+        '{"chunk": 0}',
+        "host-1",
+        lease.token,
+        1,
+        clock() + 45,
+        20.0,
+        0,
+        ("a",),
     )
     unit = ledger.get_unit(chunk_id("x", 0))
     assert unit is not None
