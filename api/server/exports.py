@@ -50,8 +50,13 @@ class Export:
 def begin_export(tenant: Tenant, format_name: str, *, key_id: str) -> Export:
     """A new export, of which nothing is done yet."""
     export = Export(f"x{secrets.token_hex(12)}", format_name, "running", time.time(), key_id=key_id)
-    _find_folder(tenant, export.export_id).mkdir(parents=True)
-    _write(tenant, export)
+    folder = _find_folder(tenant, export.export_id)
+    folder.mkdir(parents=True)
+    try:
+        _write(tenant, export)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return export
 
 

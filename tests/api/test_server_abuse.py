@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -156,12 +157,17 @@ def test_half_characters_are_answered(service: Served, body: str) -> None:
 def test_a_crowd_is_served(service: Served) -> None:
     wanted = service.get("/v1/search?q=red+car+turning+left")["hits"]
 
-    def ask(_: int) -> Any:
-        answer = service.client.get("/v1/search?q=red+car+turning+left")
-        return answer.json()["hits"] if answer.status_code == 200 else answer.text
+    ready = threading.Barrier(200)
+    every = httpx2.Limits(max_connections=None)
+    with httpx2.Client(base_url=service.address, limits=every, timeout=60) as client:
 
-    with ThreadPoolExecutor(50) as pool:
-        assert all(found == wanted for found in pool.map(ask, range(200)))
+        def ask(_: int) -> Any:
+            ready.wait(timeout=60)
+            answer = client.get("/v1/search?q=red+car+turning+left")
+            return answer.json()["hits"] if answer.status_code == 200 else answer.text
+
+        with ThreadPoolExecutor(200) as pool:
+            assert all(found == wanted for found in pool.map(ask, range(200)))
 
 
 def test_a_ledger_that_is_away_is_told_and_comes_back(
@@ -223,3 +229,29 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     uploads = tmp_path / "home" / "uploads"
     assert len([path for path in uploads.rglob("*") if path.is_file()]) == 1
     assert _upload(served, clip)
+
+
+def test_a_disk_that_is_full_for_clips_and_exports_is_told_too(
+    start_service: StartService, tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = start_service(fill_home(tmp_path / "home", clip))
+    own, replace = tmp_path / "home" / "api", os.replace
+
+    def fail(source: Any, target: Any) -> None:
+        if Path(target).is_relative_to(own):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    clip_path = "/v1/objects/o1/clip?start_s=1&end_s=1.2"
+    with monkeypatch.context() as full:
+        full.setattr(os, "replace", fail)
+        assert served.get(clip_path, 507)["code"] == "no-room"
+        assert served.post("/v1/exports", 507, json={"format": "csv"})["code"] == "no-room"
+        assert served.get("/v1/search?q=car")["hits"], "a search writes nothing"
+    assert [path for path in own.rglob("*") if path.is_file()] == []
+    assert served.client.get(clip_path).status_code == 200
+    export = served.post("/v1/exports", 202, json={"format": "csv"})
+    place = f"/v1/exports/{export['export_id']}"
+    while served.get(place)["state"] == "running":
+        pass
+    assert served.get(place)["state"] == "done"
