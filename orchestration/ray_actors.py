@@ -31,7 +31,8 @@ class UnitActor:
         self._place = load_settings(shared)
         set_up_logging(self._place)
         start_tracing(self._place)
-        set_gpu_share(float(ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)))
+        context: Any = ray.get_runtime_context()
+        set_gpu_share(float(context.get_assigned_resources().get("GPU", 1.0)))
         self._owner = owner
         WorkStore(self._place).remove_leftovers()
         self._ledger = open_ledger(self._place.ledger_location)

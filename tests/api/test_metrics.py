@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -82,6 +83,19 @@ def test_metrics_of_an_empty_home_make_no_ledger(start_service: StartService, se
     served = start_service(settings)
     assert scrape(served)["tubelet_ledger_up", ()] == 1
     assert not Path(settings.ledger_location).exists()
+
+
+def test_operators_have_a_port_of_their_own(
+    start_service: StartService, settings: Settings, lines: list[str]
+) -> None:
+    KeyFile(find_key_file(settings)).add("somebody")
+    served = start_service(settings.model_copy(update={"metrics_port": 0}), is_local=False)
+    served.get("/metrics", 401)
+    (line,) = [told["message"] for told in map(json.loads, lines) if told["message"].startswith("Metrics: ")]
+    address = line.removeprefix("Metrics: ")
+    assert address.startswith("http://127.0.0.1:")
+    with urllib.request.urlopen(address, timeout=20) as answer:
+        assert b'tubelet_api_requests_total{method="GET",status="401"} 1.0' in answer.read()
 
 
 @pytest.fixture
