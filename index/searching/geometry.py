@@ -7,15 +7,12 @@ not removed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tubelet.index.searching.pairs import Array, Pair, Track, measure_areas, pair_up
 from tubelet.index.structured_query import INVERSE, RelationKind
-
-Array = NDArray[np.float64]
 
 STILL_LENGTHS_PER_S = 0.15
 """Slower than this is standing, as in docs/motion.md."""
@@ -24,61 +21,37 @@ BEST_S = 1.0
 """A relation counts by the second in which it holds best; following takes two."""
 
 MAX_CROSSING_POINTS = 32
-_VELOCITY_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """An object's boxes over time: `times` (n) rising, `boxes` (n, 4) as x0, y0, x1, y1 in pixels."""
-
-    times: Array
-    boxes: Array
-
-    @property
-    def centres(self) -> Array:
-        """Centres of the boxes: (n, 2)."""
-        middle: Array = (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
-        return middle
-
-    def cut(self, start_s: float, end_s: float) -> Track:
-        """The part within a window, both ends included."""
-        kept = (self.times >= start_s) & (self.times <= end_s)
-        return Track(self.times[kept], self.boxes[kept])
-
-    def at(self, times: Array) -> Track:
-        """The boxes at other times within the track's own, on straight lines between the known ones."""
-        sides = [np.interp(times, self.times, self.boxes[:, side]) for side in range(4)]
-        return Track(times, np.stack(sides, axis=1))
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """Two objects at the same m times; velocities are own lengths a second, gaps and offsets own lengths."""
-
-    times: Array
-    first: Array
-    second: Array
-    length: Array
-    offset: Array
-    gap: Array
-    first_velocity: Array
-    second_velocity: Array
 
 
 def measure_relation(kind: RelationKind, first: Track, second: Track) -> float:
     """How much the first object stands in this relation to the second, 0..1."""
-    if len(first.times) == 0 or len(second.times) == 0:
-        return 0.0
-    if kind in ("after", "before"):
-        return _measure_order(*((first, second) if kind == "after" else (second, first)))
-    if kind == "with":
-        return _measure_together(first, second)
-    if kind == "crosses":
-        return _measure_crossing(first, second)
+    return measure_relations(kind, [first], [second])[0]
+
+
+def measure_relations(kind: RelationKind, firsts: Sequence[Track], seconds: Sequence[Track]) -> list[float]:
+    """The same for each first object and its second."""
+    if kind in _SINGLE_FORMULAS:
+        return [_measure_single(kind, first, second) for first, second in zip(firsts, seconds, strict=True)]
+    reach = find_reach(kind)
     if kind not in _FORMULAS:
-        first, second, kind = second, first, INVERSE[kind]
-    pair = _pair_up(first, second)
-    return 0.0 if pair is None else float(np.clip(_FORMULAS[kind](pair), 0.0, 1.0))
+        firsts, seconds, kind = seconds, firsts, INVERSE[kind]
+    values = [0.0] * len(firsts)
+    seen = [place for place in range(len(firsts)) if len(firsts[place].times) and len(seconds[place].times)]
+    if seen:
+        pairs = pair_up([firsts[place] for place in seen], [seconds[place] for place in seen], reach)
+        for place, pair in zip(seen, pairs, strict=True):
+            if pair is not None:
+                values[place] = float(np.clip(_FORMULAS[kind](pair), 0.0, 1.0))
+    return values
+
+
+def is_paired(kind: RelationKind) -> bool:
+    """Whether it is measured on both objects at the same times, best for many pairs at once."""
+    return kind not in _SINGLE_FORMULAS
+
+
+def _measure_single(kind: RelationKind, first: Track, second: Track) -> float:
+    return _SINGLE_FORMULAS[kind](first, second) if len(first.times) and len(second.times) else 0.0
 
 
 def find_reach(kind: RelationKind) -> float:
@@ -90,40 +63,6 @@ def fade(values: Array, full: float, zero: float) -> Array:
     """1 up to `full`, falling to 0 at `zero`; the other way round when `zero` is the smaller."""
     faded: Array = np.clip((zero - values) / (zero - full), 0.0, 1.0)
     return faded
-
-
-def _pair_up(first: Track, second: Track) -> _Pair | None:
-    start, end = max(first.times[0], second.times[0]), min(first.times[-1], second.times[-1])
-    if end < start:
-        return None
-    inside = np.concatenate([track.times for track in (first, second)])
-    times = np.unique(np.clip(inside[(inside >= start) & (inside <= end)], start, end))
-    a, b = first.at(times), second.at(times)
-    lengths = [np.sqrt(np.maximum(_areas(track.boxes), 1e-6)) for track in (a, b)]
-    length = (lengths[0] + lengths[1]) / 2
-    apart = np.maximum(a.boxes[:, :2], b.boxes[:, :2]) - np.minimum(a.boxes[:, 2:], b.boxes[:, 2:])
-    gap = np.hypot(*np.maximum(apart, 0.0).T) / length
-    offset = (b.centres - a.centres) / length[:, None]
-    velocities = [_measure_velocity(track) / length[:, None] for track in (a, b)]
-    return _Pair(times, a.boxes, b.boxes, length, offset, gap, *velocities)
-
-
-def _areas(boxes: Array) -> Array:
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    areas: Array = sizes[:, 0] * sizes[:, 1]
-    return areas
-
-
-def _measure_velocity(track: Track) -> Array:
-    """Pixels a second, over half a second around each time: (m, 2)."""
-    times, centres = track.times, track.centres
-    if len(times) < 2:
-        return np.zeros_like(centres)
-    low = np.maximum(times - _VELOCITY_S / 2, times[0])
-    high = np.minimum(times + _VELOCITY_S / 2, times[-1])
-    steps = [np.interp(high, times, centres[:, i]) - np.interp(low, times, centres[:, i]) for i in (0, 1)]
-    velocity: Array = np.stack(steps, axis=1) / np.maximum(high - low, 1e-6)[:, None]
-    return velocity
 
 
 def _find_best(values: Array, times: Array, window_s: float = BEST_S) -> float:
@@ -154,19 +93,19 @@ def _is_ahead(cosine: Array) -> Array:
     return fade(cosine, 0.7, 0.3)
 
 
-def _measure_near(pair: _Pair) -> float:
+def _measure_near(pair: Pair) -> float:
     return _find_best(fade(pair.gap, 1.0, 2.5), pair.times)
 
 
-def _measure_touch(pair: _Pair) -> float:
+def _measure_touch(pair: Pair) -> float:
     low = np.maximum(pair.first[:, :2], pair.second[:, :2])
     high = np.minimum(pair.first[:, 2:], pair.second[:, 2:])
     shared = np.prod(np.maximum(high - low, 0.0), axis=1)
-    smaller = np.minimum(_areas(pair.first), _areas(pair.second))
+    smaller = np.minimum(measure_areas(pair.first), measure_areas(pair.second))
     return _find_best(np.clip(shared / np.maximum(smaller, 1e-6) / 0.25, 0.0, 1.0), pair.times)
 
 
-def _measure_behind(pair: _Pair) -> float:
+def _measure_behind(pair: Pair) -> float:
     """Behind as they move: the second lies ahead. Where both stand: further up in the picture, and close."""
     first_moves, second_moves = _moves(pair.first_velocity), _moves(pair.second_velocity)
     way = np.where(first_moves[:, None] > 0, pair.first_velocity, pair.second_velocity)
@@ -176,14 +115,14 @@ def _measure_behind(pair: _Pair) -> float:
     return _find_best(np.where(first_moves + second_moves > 0, moving, standing), pair.times)
 
 
-def _measure_following(pair: _Pair) -> float:
+def _measure_following(pair: Pair) -> float:
     both = _moves(pair.first_velocity) * _moves(pair.second_velocity)
     same_way = fade(_cosine(pair.first_velocity, pair.second_velocity), 0.7, 0.0)
     ahead = _is_ahead(_cosine(pair.first_velocity, pair.offset))
     return _find_best(both * same_way * ahead * fade(pair.gap, 4.0, 8.0), pair.times, 2 * BEST_S)
 
 
-def _measure_passing(pair: _Pair) -> float:
+def _measure_passing(pair: Pair) -> float:
     """The second is ahead first and behind later, by half a length each, and they come close."""
     moving = _moves(pair.first_velocity)
     if not moving.any():
@@ -197,14 +136,14 @@ def _measure_passing(pair: _Pair) -> float:
     return float(np.clip(turned / 0.5, 0.0, 1.0) * fade(pair.gap, 1.5, 4.0).max())
 
 
-def _measure_overtaking(pair: _Pair) -> float:
+def _measure_overtaking(pair: Pair) -> float:
     """Passing one that moves the same way."""
     mean = [velocity.mean(axis=0, keepdims=True) for velocity in (pair.first_velocity, pair.second_velocity)]
     same_way = float(fade(_cosine(mean[0], mean[1]), 0.7, 0.0)[0])
     return _measure_passing(pair) * same_way * float(_moves(pair.second_velocity).mean() > 0.5)
 
 
-def _measure_towards(pair: _Pair) -> float:
+def _measure_towards(pair: Pair) -> float:
     """The distance shrinks by an own length while the first moves the second's way."""
     distance = np.hypot(*pair.offset.T)
     shrunk = float((np.maximum.accumulate(distance) - distance).max())
@@ -215,7 +154,7 @@ def _measure_towards(pair: _Pair) -> float:
     return float(np.clip(shrunk, 0.0, 1.0) * np.clip(heading / 0.5, 0.0, 1.0))
 
 
-def _measure_away(pair: _Pair) -> float:
+def _measure_away(pair: Pair) -> float:
     """The distance grows by an own length while the first moves away from the second."""
     distance = np.hypot(*pair.offset.T)
     grown = float((distance - np.minimum.accumulate(distance)).max())
@@ -226,10 +165,10 @@ def _measure_away(pair: _Pair) -> float:
     return float(np.clip(grown, 0.0, 1.0) * np.clip(heading / 0.5, 0.0, 1.0))
 
 
-def _measure_side(x: float, y: float) -> Callable[[_Pair], float]:
+def _measure_side(x: float, y: float) -> Callable[[Pair], float]:
     """Whether the first lies in this direction of the screen from the second, and not far from it."""
 
-    def measure(pair: _Pair) -> float:
+    def measure(pair: Pair) -> float:
         direction = np.broadcast_to(np.array([x, y]), pair.offset.shape)
         beside = _is_ahead(_cosine(-pair.offset, direction)) * fade(pair.gap, 2.0, 5.0)
         return _find_best(beside, pair.times)
@@ -283,7 +222,14 @@ def _thin(track: Track) -> Track:
     return Track(track.times[places], track.boxes[places])
 
 
-_FORMULAS: Mapping[RelationKind, Callable[[_Pair], float]] = {
+_SINGLE_FORMULAS: Mapping[RelationKind, Callable[[Track, Track], float]] = {
+    "after": _measure_order,
+    "before": lambda earlier, later: _measure_order(later, earlier),
+    "with": _measure_together,
+    "crosses": _measure_crossing,
+}
+
+_FORMULAS: Mapping[RelationKind, Callable[[Pair], float]] = {
     "follows": _measure_following,
     "behind": _measure_behind,
     "next-to": _measure_near,

@@ -130,7 +130,7 @@ def _look_at(view: View, groups: Groups, numbers: Rows, *, changes: bool) -> lis
     windows = {row: _make_window(groups, row) for tries in tried for _, rows in tries for row in rows}
     margin_s = RelationJudge.needed_margin_s(groups.query)
     around = Surroundings.load(view, list(windows.values()), margin_s)
-    judge = RelationJudge(groups.query, around)
+    judge = RelationJudge(groups.query, around, list(windows.values()))
     words = groups.moments["words"]
     looks = {row: _look(judge, groups.query, window, words[row].as_py()) for row, window in windows.items()}
     best = []

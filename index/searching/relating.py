@@ -8,14 +8,15 @@ product of its conditions' values, at its best moment nearby.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tubelet.index.searching.candidates import Rows
-from tubelet.index.searching.geometry import find_reach, measure_relation
+from tubelet.index.searching.geometry import find_reach, is_paired, measure_relation, measure_relations
 from tubelet.index.searching.judging import UNKNOWN, Values, judge
+from tubelet.index.searching.pairs import Track
 from tubelet.index.searching.surroundings import MARGIN_S, ORDER_MARGIN_S, Surroundings, Window
 from tubelet.index.structured_query import Condition, Count, Query, Relation
 from tubelet.index.words import tokenize
@@ -28,6 +29,9 @@ CAPTION_EVIDENCE = 0.8
 
 MAX_OTHERS = 24
 """So many other objects, those that fit best, are measured against a moment."""
+
+Met = tuple[float, Rows]
+"""How well another object meets a relation, and its rows."""
 
 _LEAST_FIT = 0.05
 _COUNTED = 0.5
@@ -47,12 +51,16 @@ class Related:
 class RelationJudge:
     """Judges relations and the count of a query on moments whose surroundings are loaded."""
 
-    def __init__(self, query: Query, surroundings: Surroundings) -> None:
+    def __init__(self, query: Query, surroundings: Surroundings, windows: Sequence[Window]) -> None:
         self._query = query
         self._around = surroundings
         self._labels = surroundings.moments["label"]
         self._fits = [self._measure_fit(relation.conditions) for relation in query.relations]
         self._mentions = [set(tokenize(relation.phrase)) for relation in query.relations]
+        self._found = [
+            self._measure_together(relation, fits, windows) if is_paired(relation.kind) else {}
+            for relation, fits in zip(query.relations, self._fits, strict=True)
+        ]
         self._own_fit = self._measure_fit(query.conditions) if query.count else None
 
     @staticmethod
@@ -64,9 +72,9 @@ class RelationJudge:
     def judge_relations(self, window: Window, words: str) -> list[Related]:
         """Every relation of the query, on one moment, whose stemmed words are given."""
         return [
-            self._judge(relation, fits, mentions, window, words)
-            for relation, fits, mentions in zip(
-                self._query.relations, self._fits, self._mentions, strict=True
+            self._judge(relation, fits, mentions, found, window, words)
+            for relation, fits, mentions, found in zip(
+                self._query.relations, self._fits, self._mentions, self._found, strict=True
             )
         ]
 
@@ -78,10 +86,15 @@ class RelationJudge:
         return compare_count(1 + len(others), self._query.count)
 
     def _judge(
-        self, relation: Relation, fits: Values, mentions: set[str], window: Window, words: str
+        self,
+        relation: Relation,
+        fits: Values,
+        mentions: set[str],
+        known: Mapping[Window, list[Met]],
+        window: Window,
+        words: str,
     ) -> Related:
-        margin_s = ORDER_MARGIN_S if relation.kind in ("after", "before") else MARGIN_S
-        found = self._measure_others(relation, fits, window, margin_s)
+        found = known[window] if window in known else self._measure_others(relation, fits, window)
         value = _combine([each for each, _ in found], relation.count)
         if relation.negated:
             return Related(relation, 1 - value, *self._name(found))
@@ -91,28 +104,54 @@ class RelationJudge:
             value = np.nan
         return Related(relation, value, *self._name(found))
 
-    def _measure_others(
-        self, relation: Relation, fits: Values, window: Window, margin_s: float
-    ) -> list[tuple[float, Rows]]:
-        """How well each other object meets a relation, the best first, with its rows."""
-        reach = find_reach(relation.kind)
-        others = self._around.find_others(window, margin_s, fits, _LEAST_FIT, reach)
+    def _measure_together(
+        self, relation: Relation, fits: Values, windows: Sequence[Window]
+    ) -> dict[Window, list[Met]]:
+        """How well the others of each window meet a relation, the best first."""
+        firsts, seconds = [], []
+        found: dict[Window, list[Met]] = {}
+        for window in windows:
+            found[window] = self._find_others(relation, fits, window)
+            if found[window]:
+                own = self._join_own(relation, window)
+                firsts += [own] * len(found[window])
+                seconds += [self._around.join_tracks(rows) for _, rows in found[window]]
+        values = iter(measure_relations(relation.kind, firsts, seconds))
+        return {
+            window: sorted(((fit * next(values), rows) for fit, rows in others), key=lambda met: -met[0])
+            for window, others in found.items()
+        }
+
+    def _measure_others(self, relation: Relation, fits: Values, window: Window) -> list[Met]:
+        """The same for one window, until none that is left can do better."""
+        others = self._find_others(relation, fits, window)
         if not others:
             return []
-        fitting = sorted(((float(fits[rows].max()), rows) for rows in others), key=lambda pair: -pair[0])
-        ordered = relation.kind in ("after", "before")
-        own = self._around.join_tracks(self._around.find_own(window, 0.0 if ordered else margin_s))
-        if not ordered:
-            own = own.cut(window.start_s - margin_s, window.end_s + margin_s)
+        own = self._join_own(relation, window)
         needed = 1 if relation.count is None else relation.count.least
-        measured: list[tuple[float, Rows]] = []
-        for fit, rows in fitting[:MAX_OTHERS]:
+        measured: list[Met] = []
+        for fit, rows in others:
             if len(measured) >= needed and fit <= measured[needed - 1][0] and not _has_most(relation.count):
-                break  # none that is left can do better
+                break
             track = self._around.join_tracks(rows)
             measured.append((fit * measure_relation(relation.kind, own, track), rows))
             measured.sort(key=lambda pair: -pair[0])
         return measured
+
+    def _find_others(self, relation: Relation, fits: Values, window: Window) -> list[Met]:
+        """Other objects that may meet a relation, those that fit best first, and how well they fit."""
+        margin_s = _find_margin_s(relation)
+        others = self._around.find_others(window, margin_s, fits, _LEAST_FIT, find_reach(relation.kind))
+        fitting = ((float(fits[rows].max()), rows) for rows in others)
+        return sorted(fitting, key=lambda pair: -pair[0])[:MAX_OTHERS]
+
+    def _join_own(self, relation: Relation, window: Window) -> Track:
+        """The path of the window's object where the relation looks at it."""
+        margin_s = _find_margin_s(relation)
+        if margin_s == ORDER_MARGIN_S:
+            return self._around.join_tracks(self._around.find_own(window, 0.0))
+        own = self._around.join_tracks(self._around.find_own(window, margin_s))
+        return own.cut(window.start_s - margin_s, window.end_s + margin_s)
 
     def _name(self, found: Sequence[tuple[float, Rows]]) -> tuple[str, str]:
         if not found or found[0][0] <= 0:
@@ -141,6 +180,10 @@ def compare_count(found: int, wanted: Count) -> float:
     if wanted.most is not None and found > wanted.most:
         return wanted.most / found
     return 1.0
+
+
+def _find_margin_s(relation: Relation) -> float:
+    return ORDER_MARGIN_S if relation.kind in ("after", "before") else MARGIN_S
 
 
 def _has_most(count: Count | None) -> bool:

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tubelet.index.searching.candidates import KEY_COLUMNS, Rows
-from tubelet.index.searching.geometry import Track
 from tubelet.index.searching.judging import SCORED_COLUMNS, Values, to_numpy
+from tubelet.index.searching.pairs import Track
 from tubelet.index.searching.paths import Paths
 from tubelet.index.searching.view import View
 from tubelet.index.sql import join_all, join_any, make_name_filter
@@ -92,6 +92,8 @@ class Surroundings:
             )
             length = np.maximum(self._lengths[others], self._lengths[own].max())
             near &= np.hypot(*np.maximum(apart, 0.0).T) <= reach * length
+        if not near.any():
+            return []
         numbers = self._objects.numbers[others]
         kept = np.isin(numbers, np.unique(numbers[near]))
         others, numbers = others[kept], numbers[kept]
@@ -110,6 +112,8 @@ class Surroundings:
         parts = [self._paths.get(int(row)) for row in rows]
         if not parts:
             return Track(np.empty(0), np.empty((0, 4)))
+        if len(parts) == 1:
+            return Track(*parts[0])
         times, first = np.unique(np.concatenate([times for times, _ in parts]), return_index=True)
         return Track(times, np.concatenate([boxes for _, boxes in parts])[first])
 

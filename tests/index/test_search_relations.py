@@ -21,7 +21,8 @@ from tests.index.factories import (
 )
 from tubelet.index.query import parse_query
 from tubelet.index.search import search_page
-from tubelet.index.searching.geometry import Track, measure_relation
+from tubelet.index.searching.geometry import measure_relation
+from tubelet.index.searching.pairs import Track
 from tubelet.index.searching.relating import CAPTION_EVIDENCE, RELATION_FLOOR, compare_count
 from tubelet.index.store import IndexStore
 from tubelet.index.structured_query import INVERSE, Count, RelationKind
