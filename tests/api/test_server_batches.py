@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -32,9 +32,30 @@ def submit(served: Served, *sources: str, status: int = 202, **more: Any) -> Any
     return served.post("/v1/batches", status, json={"sources": sources, **more})
 
 
-def read_events(served: Served, batch_id: str) -> list[tuple[str, dict[str, Any]]]:
-    """All events of a batch until the stream ends."""
-    told, name = [], ""
+def kill_worker() -> None:
+    """End the process that works on batches, as a crash does."""
+    (worker,) = (each for each in multiprocessing.active_children() if each.name == "tubelet-work")
+    worker.kill()
+
+
+def ask_until(ended: threading.Event, address: str, batch_id: str) -> int:
+    """Ask for this and that, each of which must be answered well; how often."""
+    num_asked = 0
+    with httpx2.Client(base_url=address, timeout=60) as client:
+        while not ended.wait(0.02):
+            for path in ("/readyz", "/v1/search?q=red+thing", f"/v1/batches/{batch_id}"):
+                answer = client.get(path)
+                assert answer.status_code == 200, answer.text
+            num_asked += 1
+    return num_asked
+
+
+def read_events(
+    served: Served, batch_id: str, once_running: Callable[[], None] | None = None
+) -> list[tuple[str, dict[str, Any]]]:
+    """All events of a batch until the stream ends; what is to be done once something runs is done once."""
+    told: list[tuple[str, dict[str, Any]]] = []
+    name = ""
     with served.client.stream("GET", f"/v1/batches/{batch_id}/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         for line in answer.iter_lines():
@@ -42,6 +63,10 @@ def read_events(served: Served, batch_id: str) -> list[tuple[str, dict[str, Any]
                 name = line.removeprefix("event: ")
             elif line.startswith("data: "):
                 told.append((name, json.loads(line.removeprefix("data: "))))
+                if once_running is not None and told[-1][1]["counts"]["running"]:
+                    once_running()
+                    once_running = None
+    assert once_running is None, "nothing was seen running"
     return told
 
 
@@ -59,9 +84,14 @@ def test_a_dropped_video_is_indexed_and_found_though_the_worker_is_killed(
         )
         assert (upload["name"], upload["container"]) == ("ber_den_Platz.mp4", "mov")
         batch = submit(served, upload["source"], name="dropped", options={"sample_fps": 4})
-        (worker,) = (each for each in multiprocessing.active_children() if each.name == "tubelet-work")
-        worker.kill()
-        events = read_events(served, batch["batch_id"])
+        ended = threading.Event()
+        with ThreadPoolExecutor(2) as pool:
+            asking = [pool.submit(ask_until, ended, served.address, batch["batch_id"]) for _ in range(2)]
+            try:
+                events = read_events(served, batch["batch_id"], kill_worker)
+            finally:
+                ended.set()
+            assert all(each.result() > 0 for each in asking), "requests are answered all the while"
         assert [name for name, _ in events].count("ended") == 1
         state = served.get(f"/v1/batches/{batch['batch_id']}")
         assert (events[-1][1], state["state"]) == (state, "done")
