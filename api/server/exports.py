@@ -92,7 +92,7 @@ def get_export(tenant: Tenant, export_id: str) -> Export:
 
 
 def list_exports(tenant: Tenant) -> list[Export]:
-    """The exports of a tenant that are kept; old ones go."""
+    """The exports of a tenant that are kept, the newest first; old ones go."""
     kept = []
     for folder in (tenant.folder / "exports").glob("x*"):
         try:
@@ -102,7 +102,7 @@ def list_exports(tenant: Tenant) -> list[Export]:
                 kept.append(get_export(tenant, folder.name))
         except (FileNotFoundError, Problem):  # another process removes it, or begins it, now
             continue
-    return kept
+    return sorted(kept, key=lambda each: (each.created_s, each.export_id), reverse=True)
 
 
 def find_content(tenant: Tenant, export: Export) -> Path:

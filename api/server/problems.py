@@ -176,6 +176,14 @@ def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
     ]
     first = errors[0]
     problem = Problem("invalid", f"{first['where']}: {first['what']}", do="correct the request")
+    kind = request.headers.get("content-type", "")
+    if first["where"] == "body" and kind and "json" not in kind:  # curl's own, where none was chosen
+        problem = Problem(
+            "invalid",
+            f"The body is said to be {kind[:100]!r}",
+            expected="JSON",
+            do="send it with the header Content-Type: application/json",
+        )
     return _answer(request, problem, errors=errors)
 
 
@@ -183,7 +191,8 @@ def _answer_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     named = {404: "no-such-route", 405: "no-such-method", 415: "bad-media-type", 413: "too-large"}
     code = named.get(error.status_code, "failed" if error.status_code >= 500 else "bad-input")
-    problem = Problem(code, str(error.detail), headers=error.headers)
+    found = f"{request.method} is not taken here" if error.status_code == 405 else str(error.detail)
+    problem = Problem(code, found, headers=error.headers)
     return _answer(request, problem)
 
 

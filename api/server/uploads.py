@@ -118,7 +118,7 @@ def name_container(head: bytes) -> str:
             "bad-media-type",
             "The upload does not begin as a video does" if head else "The upload is empty",
             expected="MP4, MOV, Matroska, WebM, AVI, MPEG-TS, MPEG-PS, FLV, Ogg or ASF",
-            do="send the video's bytes as the body",
+            do="send the video's bytes as the body, not in a form (curl --data-binary @FILE)",
         ) from None
 
 

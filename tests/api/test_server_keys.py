@@ -281,6 +281,7 @@ def test_other_web_pages_cannot_call(service: Served, start_service: StartServic
         "/v1/search", content=json.dumps({"query": "car"}), headers={"Content-Type": "text/plain"}
     )
     assert plain.status_code == 422, "a form of another page needs no permission to send text"
+    assert "Content-Type: application/json" in plain.json()["detail"]
     assert "access-control-allow-origin" not in plain.headers
     friend = "https://friend.example"
     other = start_service(make_settings(tmp_path / "home", api_origins=friend))

@@ -201,6 +201,23 @@ def test_exports_are_made_and_fetched(service: Served) -> None:
     assert service.post("/v1/exports", 400, json={"videos": ["nobody"]})["code"] == "bad-input"
 
 
+def test_exports_are_listed_while_they_are_kept(service: Served) -> None:
+    begun = [service.post("/v1/exports", 202, json={"format": "csv"})["export_id"] for _ in range(3)]
+    kept = [export["export_id"] for export in service.get("/v1/exports")["exports"]]
+    assert kept[:3] == begun[::-1], "the newest first"
+    found: list[str] = []
+    cursor = ""
+    while len(found) < len(kept):
+        page = service.get(f"/v1/exports?limit=1&cursor={cursor}")
+        found += [export["export_id"] for export in page["exports"]]
+        cursor = page.get("next_cursor", "")
+    assert (found, cursor) == (kept, "")
+    for export_id in begun:
+        while service.get(f"/v1/exports/{export_id}")["state"] == "running":
+            pass
+        service.ask("DELETE", f"/v1/exports/{export_id}", 204)
+
+
 def test_headers_of_every_answer(service: Served) -> None:
     for path in ("/healthz", "/v1/videos", "/v1/nothing", "/docs"):
         answer = service.client.get(path, headers={"X-Request-ID": "mine-1"})
@@ -236,7 +253,9 @@ def test_head_tells_what_get_would(service: Served) -> None:
     assert service.client.head("/").status_code == 200
     service.post(f"/v1/batches/{batch['batch_id']}/cancel")
     service.ask("DELETE", f"/v1/batches/{batch['batch_id']}", 204)
-    assert service.client.delete("/v1/videos").headers["allow"] == "GET, HEAD"
+    refused = service.client.delete("/v1/videos")
+    assert refused.headers["allow"] == "GET, HEAD"
+    assert refused.json()["detail"] == "DELETE is not taken here."
     assert 'method="HEAD"' in service.client.get("/metrics").text
 
 

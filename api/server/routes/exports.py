@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import FileResponse, JSONResponse
 
 from tubelet.api.server import examples
-from tubelet.api.server.answers import answer_json, has_etag, keep_headers, make_etag, not_modified
+from tubelet.api.server.answers import (
+    answer_json,
+    has_etag,
+    keep_headers,
+    make_etag,
+    not_modified,
+    read_place,
+    write_place,
+)
 from tubelet.api.server.auth import CanSearch
 from tubelet.api.server.exports import (
+    Export,
     begin_export,
     export_to_json,
     find_content,
     get_export,
+    list_exports,
     remove_export,
     run_export,
 )
@@ -63,6 +73,24 @@ def export(request: Request, body: ExportRequest, caller: CanSearch) -> Response
     return JSONResponse(
         export_to_json(begun), 202, headers={"Location": f"/v1/exports/{begun.export_id}", "Retry-After": "1"}
     )
+
+
+@router.get("", responses=examples.told({"exports": [examples.EXPORT], "next_cursor": "MTc5NTg0…"}))
+def list_all(
+    request: Request,
+    caller: CanSearch,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[str, Query(max_length=200)] = "",
+) -> Response:
+    """The exports that are kept, the newest first."""
+    found = list_exports(caller.tenant)
+    if cursor:
+        before = read_place(cursor)
+        found = [each for each in found if _make_place(each) < before]
+    told: dict[str, Any] = {"exports": [export_to_json(each) for each in found[:limit]]}
+    if len(found) > limit:
+        told["next_cursor"] = write_place(_make_place(found[limit - 1]))
+    return answer_json(request, told)
 
 
 @router.get("/{export_id}", responses=examples.told(examples.EXPORT, "not-found"))
@@ -114,3 +142,7 @@ def delete_export(export_id: ExportId, caller: CanSearch) -> Response:
 
 def _find_type(suffix: str) -> str:
     return "application/zip" if suffix == ".zip" else FORMAT_TYPES.get(suffix, "application/octet-stream")
+
+
+def _make_place(export: Export) -> str:
+    return f"{export.created_s:017.6f} {export.export_id}"
