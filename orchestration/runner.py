@@ -160,7 +160,6 @@ class _Heart:
     def _beat(self) -> None:
         interval_s = min(MAX_HEARTBEAT_S, self._lease_s / HEARTBEATS_A_LEASE)
         while not self._ended.wait(interval_s):
-            keep_note(self._place)
             try:
                 self._ledger.renew(self._lease, lease_s=self._lease_s, progress_s=self._progress_s)
             except LeaseLostError as error:
@@ -168,3 +167,4 @@ class _Heart:
                 return
             except StoreError as error:  # it may come back in time; the token guards the rest
                 log.warning("No heartbeat for %s: %s", self._lease.unit_id, error)
+            keep_note(self._place)

@@ -32,19 +32,22 @@ class WorkerNote:
 
 
 def keep_note(settings: Settings) -> None:
-    """Write down how this process is, if anybody wants to know. A full disk costs only the note."""
+    """Write down how this process is, if anybody wants to know.
+
+    A full disk, or a GPU that fails, costs only the note: that a unit's lease is renewed matters more.
+    """
     folder = settings.home / FOLDER
     if not folder.is_dir():
         return
-    process = psutil.Process()
-    note = {
-        "pid": process.pid,
-        "began_s": process.create_time(),
-        "memory_bytes": process.memory_info().rss,
-        "gpu_bytes": measure_gpu_memory(),
-    }
-    path = folder / f"{socket.gethostname()}-{process.pid}.json"
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError, psutil.Error):
+        process = psutil.Process()
+        note = {
+            "pid": process.pid,
+            "began_s": process.create_time(),
+            "memory_bytes": process.memory_info().rss,
+            "gpu_bytes": measure_gpu_memory(),
+        }
+        path = folder / f"{socket.gethostname()}-{process.pid}.json"
         writing = path.with_suffix(".writing")
         writing.write_text(json.dumps(note), encoding="utf-8")
         os.replace(writing, path)

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -34,7 +35,7 @@ from tubelet.orchestration.listing import list_batch
 from tubelet.orchestration.pipeline import is_ended
 from tubelet.orchestration.resources import make_s3_options, open_index
 from tubelet.orchestration.watching import traces
-from tubelet.orchestration.watching.gpu import count_gpu_seconds
+from tubelet.orchestration.watching.gpu import count_gpu_seconds, measure_gpu_memory, set_gpu_share
 from tubelet.orchestration.watching.ledger_metrics import LedgerCollector
 from tubelet.orchestration.watching.logs import IdFilter, JsonFormatter, log_ids
 from tubelet.orchestration.watching.serving import make_work_registry, serving_metrics
@@ -134,6 +135,23 @@ def spin(seconds: float) -> None:
 
 def test_without_a_gpu_nothing_is_charged() -> None:
     assert count_gpu_seconds("chunk", 5.0) == 0.0
+    assert measure_gpu_memory() == {}
+
+
+def test_a_shared_gpu_is_charged_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's answers are stood in for: there is no GPU where tests run."""
+    cuda = SimpleNamespace(
+        is_initialized=lambda: True,
+        device_count=lambda: 2,
+        memory_allocated=lambda number: 5,
+        memory_reserved=lambda number: 8 * number,
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr("tubelet.orchestration.watching.gpu._share", 1.0)
+    set_gpu_share(0.25)
+    assert count_gpu_seconds("chunk", 8.0) == 2.0
+    assert count_gpu_seconds("plan", 8.0) == 0.0, "opening a video needs none"
+    assert measure_gpu_memory() == {"cuda:1": {"allocated": 5, "reserved": 8}}
 
 
 # Metrics of the ledger
@@ -184,6 +202,16 @@ def test_workers_keep_notes_when_asked_and_dead_ones_are_forgotten(tmp_path: Pat
     )  # its number, another process
     assert list(read_notes(tmp_path)) == []
     assert list((tmp_path / "metrics").iterdir()) == []
+
+
+def test_a_gpu_that_fails_costs_only_the_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> dict[str, dict[str, int]]:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr("tubelet.orchestration.watching.worker_notes.measure_gpu_memory", fail)
+    ask_for_notes(tmp_path)
+    keep_note(load_settings({"home": tmp_path}))
+    assert list(read_notes(tmp_path)) == []
 
 
 # All together

@@ -69,6 +69,25 @@ def test_a_file_that_stays_locked_is_told(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_a_file_from_before_totals_gets_them_and_opening_waits_for_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    SqliteLedger(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE ledger_totals")
+    connection.close()
+    ledger = SqliteLedger(path)
+    begin(ledger, "x")
+    finish(ledger, "x", 1)
+    assert ledger.measure_totals()["video"]["moments"] == 3
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    again = SqliteLedger(path, busy_s=0.1)
+    assert again.measure_totals() == ledger.measure_totals()
+    connection.close()
+    again.close()
+    ledger.close()
+
+
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     ledger = SqliteLedger(tmp_path / "ledger.sqlite")
     begin(ledger, "x")
