@@ -42,7 +42,6 @@ def serve_command(
     Example: [bold]curl 'http://127.0.0.1:8000/v1/search?q=red+car'[/]
     """
     settings = load_settings({"home": home}, config=config)
-    start_logging(settings)
     serve(settings, host=host, port=port, work=work, without_keys=without_keys)
 
 
@@ -60,6 +59,7 @@ def serve(settings: Settings, *, host: str, port: int, work: bool, without_keys:
             expected="the packages of the extra 'serve'",
             do="pip install 'tubelet[serve]'",
         ) from error
+    start_logging(settings)
     is_local = is_loopback(host)
     if not is_local and not without_keys and not KeyFile(find_key_file(settings)).list():
         raise InputError(

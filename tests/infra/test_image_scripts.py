@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 import signal
@@ -24,6 +25,7 @@ def test_the_service_answers_and_stops_when_told_to() -> None:
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, INFRA / "docker" / "serve.py", "--host", "127.0.0.1", "--port", str(port)],
+        env={**os.environ, "TUBELET_LOG_FORMAT": "json", "TUBELET_LOG_LEVEL": "info"},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -34,10 +36,14 @@ def test_the_service_answers_and_stops_when_told_to() -> None:
                 break
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as answer:
             assert answer.status == 200
+            request_id = answer.headers["X-Request-ID"]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/videos", timeout=60) as answer:
             assert answer.read() == b'{"videos":[]}'
         process.send_signal(signal.SIGTERM)
-        assert "Finished server process" in process.communicate(timeout=60)[1]
+        lines = [json.loads(line) for line in process.communicate(timeout=60)[1].splitlines()]
+        assert "Finished server process" in lines[-1]["message"]
+        (asked,) = [line for line in lines if line["message"].startswith("GET /healthz 200")]
+        assert asked["request"] == request_id
     finally:
         process.kill()
         process.communicate()
