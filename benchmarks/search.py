@@ -350,6 +350,12 @@ def report(folder: Path, num_rows: int, arguments: argparse.Namespace) -> None:
             ],
         )
     store = IndexStore.open(folder)
+    start = time.perf_counter()
+    held = store.snapshot().hold_columns()
+    reading = time.perf_counter() - start
+    if held is not None:
+        told = [["reading, s", f"{reading:.1f}"], ["memory, MB", f"{held.nbytes / 1e6:.0f}"]]
+        print_table("", [f"columns of {num_rows:,} moments held in memory", ""], told)
     rows = []
     for kind, requests in list_requests(store).items():
         if arguments.kinds and kind not in arguments.kinds:

@@ -101,7 +101,7 @@ def find_candidates(view: View, ask: Ask, num_wanted: int, exact_max_rows: int) 
     limits = Limits(view, held)
     num_rows = limits.count(ask.where)
     if num_rows <= exact_max_rows:
-        return _keep(ask, _read_all(view, ask, num_rows))
+        return _keep(ask, _read_all(view, held, ask, num_rows))
     if ask.text_vector is None and ask.look_vector is None:
         rows = _scan(view, ask, num_wanted)
     else:
@@ -109,7 +109,8 @@ def find_candidates(view: View, ask: Ask, num_wanted: int, exact_max_rows: int) 
     if ask.query.steps and rows:
         objects = view.take(rows, ["object_id"])["object_id"].unique().to_pylist()
         own = join_all([ask.sql, make_name_filter("object_id", objects)])
-        found = view.read(own, _name_columns(view, ask))
+        named = _name_columns(view, ask)
+        found = _add_held(held, view.read(own, _leave_out_held(held, named)), named)
     else:
         found = _read_rows(view, held, rows, _name_columns(view, ask))
     return _keep(ask, _measure(ask, found, num_rows))
@@ -117,10 +118,19 @@ def find_candidates(view: View, ask: Ask, num_wanted: int, exact_max_rows: int) 
 
 def _read_rows(view: View, held: HeldColumns | None, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
     """Columns of some rows: those that are held come from memory."""
+    return _add_held(held, view.take(rows, _leave_out_held(held, columns)), columns)
+
+
+def _leave_out_held(held: HeldColumns | None, columns: Sequence[str]) -> list[str]:
+    return [name for name in columns if held is None or not held.has(name)]
+
+
+def _add_held(held: HeldColumns | None, found: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Rows that were read, with those of the columns that are held."""
     if held is None:
-        return view.take(rows, columns)
-    found = view.take(rows, [name for name in columns if not held.has(name)])
-    known = held.table.select([name for name in columns if held.has(name)]).take(pa.array(held.find(rows)))
+        return found
+    rows = pa.array(held.find(found[ROW_ID].to_numpy()))
+    known = held.table.select([name for name in columns if held.has(name)]).take(rows)
     for name in known.column_names:
         found = found.append_column(name, known[name])
     return found
@@ -219,11 +229,12 @@ class _Best:
         return rows
 
 
-def _read_all(view: View, ask: Ask, num_rows: int) -> Candidates:
+def _read_all(view: View, held: HeldColumns | None, ask: Ask, num_rows: int) -> Candidates:
     """Every moment that passes the filters, distances by an exact scan."""
-    columns = _name_columns(view, ask)
+    named = _name_columns(view, ask)
+    columns = _leave_out_held(held, named)
     if ask.text_vector is None and ask.look_vector is None:
-        return Candidates(view.read(ask.sql, columns), num_rows, True)
+        return Candidates(_add_held(held, view.read(ask.sql, columns), named), num_rows, True)
     by_text = (
         None
         if ask.text_vector is None
@@ -231,14 +242,15 @@ def _read_all(view: View, ask: Ask, num_rows: int) -> Candidates:
     )
     if ask.look_vector is None:
         assert by_text is not None, "one of the vectors is there"
-        return Candidates(by_text, num_rows, True, cosines=1 - to_numpy(by_text[DISTANCE]))
+        cosines = 1 - to_numpy(by_text[DISTANCE])
+        return Candidates(_add_held(held, by_text, named), num_rows, True, cosines)
     wanted = columns if by_text is None else [ROW_ID]
     by_look = view.measure_distances("object_vector", ask.look_vector, ask.sql, num_rows, wanted)
     if by_text is None:
         by_text = by_look
     looks = dict(zip(by_look[ROW_ID].to_pylist(), (1 - to_numpy(by_look[DISTANCE])).tolist(), strict=True))
     return Candidates(
-        by_text,
+        _add_held(held, by_text, named),
         num_rows,
         True,
         cosines=None if ask.text_vector is None else 1 - to_numpy(by_text[DISTANCE]),

@@ -21,8 +21,8 @@ from tests.index.factories import (
 )
 from tubelet.index.query import parse_query
 from tubelet.index.search import search_page
-from tubelet.index.searching.geometry import measure_relation
-from tubelet.index.searching.pairs import Track
+from tubelet.index.searching.geometry import measure_relation, measure_relations
+from tubelet.index.searching.pairs import Track, pair_up
 from tubelet.index.searching.relating import CAPTION_EVIDENCE, RELATION_FLOOR, compare_count
 from tubelet.index.store import IndexStore
 from tubelet.index.structured_query import INVERSE, Count, RelationKind
@@ -268,3 +268,32 @@ def test_the_best_are_found_even_where_most_fail_and_looking_is_said_to_end(
     page = search_page(store, query, limit=1)
     assert page.hits[0].object_id != "v41:car"
     assert page.notes == ("relations, counts and stops were judged on the best 20 of 61 objects",)
+
+
+def test_many_pairs_at_once_are_what_each_is_alone() -> None:
+    random = np.random.default_rng(3)
+
+    def make_random_track(number: int) -> Track:
+        times = np.unique(np.round(random.uniform(0, 8, size=number % 9), 1))  # none for some
+        corners = random.uniform(0, 200, 2) + np.cumsum(random.normal(0, 15, (len(times), 2)), axis=0)
+        return Track(times, np.concatenate([corners, corners + random.uniform(10, 60, 2)], axis=1))
+
+    firsts, seconds = ([make_random_track(number + shift) for number in range(60)] for shift in (0, 4))
+    for kind in get_args(RelationKind):
+        together = measure_relations(kind, firsts, seconds)
+        alone = [measure_relation(kind, *pair) for pair in zip(firsts, seconds, strict=True)]
+        assert together == pytest.approx(alone, abs=1e-9)
+        assert max(together) > 0, kind
+
+
+def test_boxes_between_known_times_lie_on_straight_lines() -> None:
+    first = Track(np.array([0.0, 4.0]), np.array([[0, 0, 10, 10], [40, 0, 50, 10]], dtype=float))
+    second = Track(np.array([1.0, 3.0, 9.0]), np.array([[0, 20, 10, 30]] * 3, dtype=float))
+    (pair, none) = pair_up([first, first], [second, Track(np.array([5.0]), second.boxes[:1])])
+    assert none is None
+    assert pair is not None
+    assert pair.times.tolist() == [1, 3, 4]
+    assert pair.first[:, 0].tolist() == [10, 30, 40]
+    assert pair.first_velocity[:, 0].tolist() == pytest.approx([1, 1, 1])  # 10 px a second, own length 10
+    assert pair.gap.tolist() == pytest.approx([1.0, np.hypot(20, 10) / 10, np.hypot(30, 10) / 10])
+    assert pair_up([first], [second], reach=0.9) == [None]
