@@ -106,7 +106,7 @@ def list_models(
     "/metrics",
     response_class=Response,
     responses=examples.sent(
-        "text/plain", about="Metrics for Prometheus", example="tubelet_api_sse_listeners 0\n"
+        "text/plain", about="Metrics for Prometheus", example="tubelet_api_listeners 0.0\n"
     ),
 )
 def tell_metrics(request: Request, caller: CanAdmin) -> Response:
