@@ -71,10 +71,25 @@ def run_head(folder: Path) -> Iterator[RayHead]:
         wait_until(has_started, "Ray starts", deadline_s=START_S)
         yield RayHead(f"127.0.0.1:{port}", folder)
     finally:
-        head.kill()
-        head.wait(DEADLINE_S)
-        wait_until(lambda: not _kill_family(folder), "nothing outlives Ray")
+        _kill_family(head)
         shutil.rmtree(short)
+
+
+def _kill_family(head: psutil.Popen) -> None:
+    """Kill a head and all below it. None can start another meanwhile, for they are stopped first."""
+    stopped: set[psutil.Process] = {head}
+    with contextlib.suppress(psutil.NoSuchProcess):
+        head.suspend()
+    while head.is_running() and (new := set(head.children(recursive=True)) - stopped):
+        for process in new:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        stopped |= new
+    for process in stopped:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    _, alive = psutil.wait_procs(stopped, timeout=DEADLINE_S)
+    assert not alive, f"these outlive Ray: {alive}"
 
 
 def _find_ports() -> tuple[int, int]:
@@ -82,18 +97,6 @@ def _find_ports() -> tuple[int, int]:
         for free in (one, other):
             free.bind(("127.0.0.1", 0))
         return one.getsockname()[1], other.getsockname()[1]
-
-
-def _kill_family(folder: Path) -> list[psutil.Process]:
-    """Kill all that the head started, itself or through others, and say what there was."""
-    family = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get(SIGNS) == str(folder):
-                process.kill()
-                family.append(process)
-    psutil.wait_procs(family, timeout=1)
-    return family
 
 
 class NotingCaptioner(AttributesCaptioner):
