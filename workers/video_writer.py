@@ -10,10 +10,14 @@ from typing import Self
 import av
 
 from tubelet.model.frame import Image
+from tubelet.model.h264 import REPRODUCIBLE
 
 
 class VideoWriter:
-    """Writes RGB pictures of one size as H.264 in MP4. Sides are rounded down to even, as 4:2:0 needs."""
+    """Writes RGB pictures of one size as H.264 in MP4. Sides are rounded down to even, as 4:2:0 needs.
+
+    The same pictures give the same file on one machine.
+    """
 
     def __init__(
         self,
@@ -28,7 +32,7 @@ class VideoWriter:
         self._width, self._height = max(2, width // 2 * 2), max(2, height // 2 * 2)
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
         rate = Fraction(frame_rate).limit_denominator(1001)
-        options = {"crf": str(quality), "preset": preset}
+        options = {"crf": str(quality), "preset": preset, **REPRODUCIBLE}
         self._stream = self._container.add_stream("libx264", rate=rate, options=options)
         self._stream.width, self._stream.height = self._width, self._height
         self._stream.pix_fmt = "yuv420p"

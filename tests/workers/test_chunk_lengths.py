@@ -131,7 +131,7 @@ def make_sam2() -> Tracker:
     [
         (film_junction, make_motion, 0.9),
         (film_street, make_motion, 0.9),
-        (film_things, make_sam2, 0.85),  # alone 0.905 or more; 0.878 once in a full run, cause unknown
+        (film_things, make_sam2, 0.9),
     ],
     ids=["motion-junction", "motion-street", "sam2-things"],
 )

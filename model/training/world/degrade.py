@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tubelet.model.h264 import REPRODUCIBLE
 from tubelet.model.training.world.textures import cut_noise
 
 Frames = NDArray[np.uint8]
@@ -101,7 +102,7 @@ def recode(frames: Frames, frame_rate: float, quality: int) -> Frames:
         stream = container.add_stream(
             "libx264",
             rate=Fraction(frame_rate).limit_denominator(1001),
-            options={"crf": str(quality), "preset": "veryfast", "threads": "1"},
+            options={"crf": str(quality), "preset": "veryfast", "threads": "1", **REPRODUCIBLE},
         )
         stream.width, stream.height, stream.pix_fmt = even_w, even_h, "yuv420p"
         for frame in padded:
