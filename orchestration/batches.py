@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from tubelet.errors import InputError
 from tubelet.model.registry import TRACKERS
 from tubelet.orchestration.ledger.protocol import Ledger
-from tubelet.orchestration.ledger.records import Batch
+from tubelet.orchestration.ledger.records import Batch, Control
 from tubelet.orchestration.options import freeze_options
+from tubelet.orchestration.progress import ENDED, measure_batch
 from tubelet.settings import Settings
 
 MAX_PRIORITY = 100
@@ -49,6 +50,13 @@ def submit_batch(
             idempotency_key,
         )
     )
+
+
+def steer_batch(batch: Batch, ledger: Ledger, control: Control) -> None:
+    """Let a batch run, hold it, or cancel it. Cancelling one that has ended leaves it as it is."""
+    if control == "cancelled" and measure_batch(batch, ledger).state in ENDED:
+        return
+    ledger.set_control(batch.batch_id, control)
 
 
 def make_batch_id(now_s: float) -> str:

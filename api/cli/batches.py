@@ -35,7 +35,7 @@ from tubelet.api.cli.app import (
 )
 from tubelet.api.cli.remote import open_client
 from tubelet.errors import InputError
-from tubelet.orchestration.batches import submit_batch
+from tubelet.orchestration.batches import steer_batch, submit_batch
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Batch, Control, ItemState
@@ -168,7 +168,7 @@ def status_command(
 
 @app.command("cancel")
 def cancel_command(batch_id: BatchId, home: Home = None, config: Config = None) -> None:
-    """End a batch: what waits is not done any more, what is indexed stays."""
+    """End a batch: what waits is not done, what is indexed stays. One that has ended stays as it is."""
     _set_control(batch_id, "cancelled", home, config)
 
 
@@ -316,7 +316,7 @@ def _find(batch_id: str, ledger: Ledger) -> Batch:
 def _set_control(batch_id: str, control: Control, home: Path | None, config: Path | None) -> None:
     with _open(load_settings({"home": home}, config=config)) as ledger:
         batch = _find(batch_id, ledger)
-        ledger.set_control(batch.batch_id, control)
+        steer_batch(batch, ledger, control)
         progress = measure_batch(_find(batch.batch_id, ledger), ledger)
     console.print(f"{batch.batch_id} is {progress.state}.", highlight=False)
 

@@ -13,7 +13,7 @@ from tests.orchestration.conftest import read_rows
 from tests.orchestration.light_models import LIGHT
 from tubelet.errors import InputError, StaleCommitError
 from tubelet.orchestration import runner
-from tubelet.orchestration.batches import submit_batch
+from tubelet.orchestration.batches import steer_batch, submit_batch
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Batch, ItemCounts
@@ -194,6 +194,17 @@ def test_whoever_lost_the_lease_cannot_commit(
     with pytest.raises(StaleCommitError):
         index.replace_video(video, [], [], index.get_models(video.video_id), fence=late.token)  # type: ignore[arg-type]
     assert read_rows(settings.home) == rows
+
+
+def test_cancelling_a_batch_that_has_ended_leaves_it(
+    short_clip: Path, settings: Settings, ledger: Ledger
+) -> None:
+    batch = submit(settings, ledger, short_clip)
+    drain(settings, ledger)
+    steer_batch(batch, ledger, "cancelled")
+    ended = ledger.get_batch(batch.batch_id)
+    assert ended is not None
+    assert measure_batch(ended, ledger).state == "done"
 
 
 def test_a_cancelled_batch_runs_nothing_and_another_goes_on(

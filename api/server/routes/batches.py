@@ -22,7 +22,7 @@ from tubelet.api.server.state import get_service
 from tubelet.api.server.tenants import Tenant
 from tubelet.api.server.webhooks import webhook_to_json
 from tubelet.errors import InputError
-from tubelet.orchestration.batches import submit_batch
+from tubelet.orchestration import batches
 from tubelet.orchestration.ledger.records import Batch, Control, ItemState
 from tubelet.orchestration.progress import ENDED, measure_batch
 from tubelet.settings import Settings, check_settings
@@ -63,7 +63,7 @@ def submit(
     service.usage.take(caller, "videos", len(sources))
     batch = None
     try:
-        batch = submit_batch(
+        batch = batches.submit_batch(
             sources,
             settings=settings,
             ledger=tenant.ledger,
@@ -199,13 +199,11 @@ def steer_batch(
             expected="a batch that was not",
             do="submit its sources again",
         )
-    if action == "cancel" and measure_batch(batch, tenant.ledger).state in ENDED:
-        pass  # there is nothing to end, and what became of it stays
-    elif action == "retry":
+    if action == "retry":
         tenant.ledger.retry(batch.batch_id)
     else:
         controls: dict[str, Control] = {"cancel": "cancelled", "pause": "paused", "resume": "running"}
-        tenant.ledger.set_control(batch.batch_id, controls[action])
+        batches.steer_batch(batch, tenant.ledger, controls[action])
     return JSONResponse(_tell_all(request, _find(batch_id, tenant), tenant))
 
 
