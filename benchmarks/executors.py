@@ -114,15 +114,15 @@ def measure_growth(folder: Path, video: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", choices=("cost", "growth"), default=["cost", "growth"])
+    parser.add_argument("--only", choices=("cost", "growth"), help="one of the two measurements")
     parser.add_argument("--seconds", type=int, default=120, help="length of the video, in chunks of a second")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tubelet-bench-") as name:
         folder = Path(name)
         video = make_video(folder / "video.mp4", seconds=arguments.seconds, width=320, height=180)
-        if "cost" in arguments.what:
+        if arguments.only != "growth":
             measure_cost(folder, video)
-        if "growth" in arguments.what:
+        if arguments.only != "cost":
             measure_growth(folder, video)
 
 
