@@ -130,9 +130,11 @@ class Coordinator:
         room = min(PAGE, self._executor.capacity - under_way)
         if room <= 0:
             return
-        # Units that this process sent and that do not run yet are ready too, and passed over below.
+        # Where nobody else takes units, those that were sent and do not run yet come again, and are passed
+        # over below. Of a shared ledger no more is taken than is sent: what is taken is hidden from others.
+        known = len(self._sent) if self._is_alone else 0
         ready = self._ledger.take_ready(
-            room + len(self._sent), redispatch_s=self._choose_redispatch_s(under_way), batch_id=self._batch_id
+            room + known, redispatch_s=self._choose_redispatch_s(under_way), batch_id=self._batch_id
         )
         self._to_send.extend([unit for unit in ready if unit.unit_id not in self._sent][:room])
 

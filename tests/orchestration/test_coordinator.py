@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -68,6 +69,42 @@ def test_the_caller_is_heard_while_units_are_under_way(tmp_path: Path) -> None:
         ledger.add_items("b", [NewItem("a.mp4", "etag:1", 1, "v")])
         Coordinator(ledger, executor, settings).run(is_over=is_over)
     assert asked_with == [1, 1, 0]
+
+
+class OneByOne(SlowExecutor):
+    """Holds two units, and gives back the first of them at each time of asking."""
+
+    capacity = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[str] = []
+
+    def send(self, unit: ReadyUnit) -> None:
+        super().send(unit)
+        self.sent.append(unit.unit_id)
+
+    def wait(self, timeout_s: float) -> list[Returned]:
+        return [Returned(self.held.pop(0))]
+
+
+def test_units_that_are_not_sent_stay_ready_for_others(tmp_path: Path) -> None:
+    """What one process takes from a shared ledger is hidden from all others for a while."""
+    place = load_settings({"home": tmp_path})
+    shared = place.model_copy(update={"ledger": "redis://127.0.0.1/0"})
+    executor, stop = OneByOne(), threading.Event()
+
+    def is_over() -> bool:
+        if len(executor.sent) >= 5:
+            stop.set()
+        return False
+
+    with closing(open_ledger(place.ledger_location)) as ledger:
+        ledger.create_batch(Batch("b", "", 0.0, ("*.mp4",), "{}", "d"))
+        ledger.add_items("b", [NewItem(f"{n}.mp4", f"etag:{n}", 1, f"v{n}") for n in range(10)])
+        Coordinator(ledger, executor, shared).run(is_over=is_over, stop=stop)
+        left = [unit.unit_id for unit in ledger.take_ready(100, redispatch_s=30.0)]
+    assert len(left) + len(executor.sent) == 10
 
 
 @pytest.mark.parametrize(("allowed", "state"), [(1, "failed"), (2, "waiting")])
