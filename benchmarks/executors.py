@@ -81,7 +81,7 @@ def measure_cost(folder: Path, video: Path) -> None:
     quick = {"tracker": "noop_models:make_empty_tracker", "work_uri": str(work), "workers": 1}
     index(folder / "first", video, **quick)
     rows = []
-    for executor, ledger in (("local", "sqlite"), ("local", "redis"), ("celery", "redis"), ("ray", "redis")):
+    for executor, ledger in (("local", "sqlite"), ("local", "redis"), ("celery", "redis")):
         home = folder / f"{executor}-{ledger}"
         home.mkdir()
         with ExitStack() as stack:
@@ -92,7 +92,7 @@ def measure_cost(folder: Path, video: Path) -> None:
             cost_s = index(home, video, **quick, **place)
         rows.append([executor, ledger, f"{1000 * cost_s:.1f} ms"])
     print_table(
-        "Orchestration of a chunk (goals: local 50 ms, Celery and Ray 100 ms)",
+        "Orchestration of a chunk (goals: local 50 ms, Celery 100 ms)",
         ["executor", "ledger", "a chunk"],
         rows,
     )
