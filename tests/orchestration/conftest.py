@@ -14,6 +14,8 @@ from tests.orchestration.ray_head import RayHead, run_head
 from tubelet.api.demo_scene import render_scene
 from tubelet.orchestration.batches import submit_batch
 from tubelet.orchestration.ledger.opening import open_ledger
+from tubelet.orchestration.ledger.protocol import Ledger
+from tubelet.orchestration.ledger.records import Batch
 from tubelet.orchestration.listing import list_batch
 from tubelet.orchestration.resources import make_s3_options, open_index
 from tubelet.orchestration.runner import run_leased
@@ -41,16 +43,22 @@ def read_rows(home: Path) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
+def work_off(source: Path, settings: Settings, ledger: Ledger) -> Batch:
+    """Submit a source and run its units one after the other in this process; the batch."""
+    batch = submit_batch([str(source)], settings=settings, ledger=ledger)
+    index = open_index(settings, create=True)
+    list_batch(batch, ledger=ledger, index=index, s3=make_s3_options(settings))
+    while ready := ledger.take_ready(10, redispatch_s=0):
+        for unit in ready:
+            run_leased(unit.unit_id, ledger=ledger, place=settings, owner="test")
+    close_reader()
+    return batch
+
+
 def index_here(source: Path, settings: Settings) -> dict[str, list[dict[str, Any]]]:
     """The rows of a source when its units run one after the other in this process."""
     with closing(open_ledger(settings.ledger_location)) as ledger:
-        batch = submit_batch([str(source)], settings=settings, ledger=ledger)
-        index = open_index(settings, create=True)
-        list_batch(batch, ledger=ledger, index=index, s3=make_s3_options(settings))
-        while ready := ledger.take_ready(10, redispatch_s=0):
-            for unit in ready:
-                run_leased(unit.unit_id, ledger=ledger, place=settings, owner="test")
-    close_reader()
+        work_off(source, settings, ledger)
     return read_rows(settings.home)
 
 

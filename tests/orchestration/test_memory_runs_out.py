@@ -10,20 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.orchestration.conftest import read_rows
+from tests.orchestration.conftest import read_rows, work_off
 from tests.orchestration.light_models import LIGHT
 from tests.orchestration.light_models import make_tracker as make_light_tracker
 from tubelet.model.describing.attributes import AttributesCaptioner
 from tubelet.model.describing.base import DescribeRequest, Description
 from tubelet.model.tracking.motion import MotionTracker
-from tubelet.orchestration.batches import submit_batch
 from tubelet.orchestration.failures import classify_error
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.records import UnitEntry
-from tubelet.orchestration.listing import list_batch
-from tubelet.orchestration.resources import make_s3_options, open_index
-from tubelet.orchestration.runner import run_leased
-from tubelet.orchestration.stages import close_reader
 from tubelet.settings import Settings, load_settings
 
 TRACKER_FITS = 2
@@ -58,15 +53,9 @@ def run(home: Path, clip: Path, **options: object) -> dict[str, UnitEntry]:
     """Index a clip of one chunk in this process; its units by kind."""
     settings = load_settings({"home": home, **LIGHT, "retry_base_s": 0.0, **options})
     with closing(open_ledger(settings.ledger_location)) as ledger:
-        batch = submit_batch([str(clip)], settings=settings, ledger=ledger)
-        index = open_index(settings, create=True)
-        list_batch(batch, ledger=ledger, index=index, s3=make_s3_options(settings))
-        while ready := ledger.take_ready(10, redispatch_s=0):
-            for unit in ready:
-                run_leased(unit.unit_id, ledger=ledger, place=settings, owner="test")
+        batch = work_off(clip, settings, ledger)
         (item,) = ledger.list_items(batch.batch_id)
         units = ledger.list_units(f"{item.video_id}.{batch.digest}")
-    close_reader()
     return {unit.kind: unit for unit in units}
 
 
