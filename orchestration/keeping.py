@@ -63,6 +63,7 @@ def remove_committed_results(store: IndexStore, settings: Settings, ledger: Ledg
         if job.state != "running" and not thaw_options(job.options, settings).keep_chunks:
             work.remove_video(*owners[job_id])
             removed.append(job.video_id)
+    work.drop_emptied()
     return removed
 
 

@@ -88,6 +88,10 @@ class WorkStore:
         """Forget the chunk results of a video, those of all options or of some."""
         self._store.delete_all(_video_prefix(video_id, options_digest))
 
+    def drop_emptied(self) -> None:
+        """Remove folders that a process left empty which was killed while it forgot a video."""
+        self._store.drop_emptied(_ROOT)
+
     def claim(self) -> FileLock:
         """Take the home for one run and clear what a killed run left half written.
 
@@ -104,8 +108,6 @@ class WorkStore:
                 do="wait for it, or use another --home",
             ) from None
         shutil.rmtree(self._local / "downloads", ignore_errors=True)
-        for leftover in self._local.glob("chunks/*/*/.writing-*"):
-            leftover.unlink(missing_ok=True)
         self.remove_leftovers()
         return lock
 

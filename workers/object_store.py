@@ -59,6 +59,12 @@ class ObjectStore(Protocol):
     def delete_all(self, prefix: str) -> None:
         """Remove all objects whose keys begin with `prefix`."""
 
+    def drop_emptied(self, prefix: str) -> None:
+        """Remove folders below `prefix`, which ends with a slash, that a killed process had just emptied.
+
+        Safe beside others: a writer whose folder goes makes it again.
+        """
+
 
 def open_object_store(uri: str, s3: S3Options, *, scratch: Path) -> FolderStore | S3Store:
     """The store at a folder (a path or `file://`) or at `s3://bucket/prefix`. Nothing is made or asked yet.
@@ -177,6 +183,13 @@ class FolderStore:
                 if name.startswith(start) and (parent or not name.startswith(".")):
                     _remove(self.folder / parent / name)
             self._drop_empty(self.folder / parent)
+
+    def drop_emptied(self, prefix: str) -> None:
+        """Remove empty folders below a prefix: a process that was killed while it removed leaves them."""
+        with explain_disk_errors(self.folder):
+            for folder, _, files in os.walk(self.folder / _check_prefix(prefix), topdown=False):
+                if not files:
+                    self._drop_empty(Path(folder))
 
     def _drop_empty(self, folder: Path) -> None:
         while folder != self.folder:
@@ -345,6 +358,9 @@ class S3Store:
                     status = 403 if failed.get("Code") == "AccessDenied" else 400
                     error: Any = {"Error": failed, "ResponseMetadata": {"HTTPStatusCode": status}}
                     raise ClientError(error, "DeleteObjects")
+
+    def drop_emptied(self, prefix: str) -> None:
+        """Nothing to do: S3 has no folders."""
 
     def _key(self, key: str) -> str:
         return self._prefix + check_key(key)

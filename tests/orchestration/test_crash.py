@@ -69,7 +69,7 @@ def undisturbed(short_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "the ledger appears": lambda home: (home / "ledger.sqlite").exists(),
-    "the first chunk is being written": lambda home: any(home.glob("work/chunks/*/*/.writing-*")),
+    "the first chunk is being written": lambda home: any(home.glob("work/.scratch/*/.writing-*")),
     "the first chunk is done": lambda home: any(home.glob("work/chunks/*/*/*.arrow")),
     "tubelets are committed": lambda home: any(home.glob("index/tubelets.lance/data/*")),
     "the video is committed": lambda home: any(home.glob("index/videos.lance/data/*")),
@@ -83,7 +83,18 @@ def test_killed_run_resumes_to_the_same_rows(
     _kill_when(lambda: MOMENTS[moment](tmp_path), short_clip, tmp_path)
     assert _start(short_clip, tmp_path).wait(timeout=DEADLINE_S) == 0
     assert read_rows(tmp_path) == undisturbed
-    assert not any(tmp_path.glob("work/chunks/*"))
+    assert list(tmp_path.glob("work/chunks/**/*")) == []
+
+
+def test_a_run_killed_while_it_removed_results_leaves_no_folders(
+    short_clip: Path, tmp_path: Path, undisturbed: dict[str, list[object]]
+) -> None:
+    """Such a run has deleted the files and not yet their folders; the next has nothing to do but tidy up."""
+    assert _start(short_clip, tmp_path).wait(timeout=DEADLINE_S) == 0
+    (tmp_path / "work/chunks/v1/d1").mkdir(parents=True)
+    assert _start(short_clip, tmp_path).wait(timeout=DEADLINE_S) == 0
+    assert list(tmp_path.glob("work/chunks/**/*")) == []
+    assert read_rows(tmp_path) == undisturbed
 
 
 def test_killed_over_and_over_it_still_gets_there(

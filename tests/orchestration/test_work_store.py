@@ -16,6 +16,7 @@ from tubelet.orchestration.work_store import WorkStore
 from tubelet.records import Chunk, Video
 from tubelet.settings import Settings
 from tubelet.workers.s3 import S3Options
+from tubelet.workers.scratch import Scratch
 
 CHUNK = Chunk("v1-00000-0-60000-4000", "v1", 0, 0.0, 60.0, 0.0, 64.0)
 VIDEO = Video("v1", "/v.mp4", "blake2b:1", 60.0, 25.0, 25.0, 1500, 640, 360, 0, "h264", False)
@@ -123,7 +124,11 @@ def test_claiming_clears_what_a_killed_run_left_and_keeps_results(tmp_path: Path
     work = WorkStore(tmp_path / "home")
     key = work.chunk_key("v1", "d1", "c")
     work.keep_chunk(key, write("whole"))
-    half = work.chunk_path(VIDEO, CHUNK, "d1").parent / ".writing-abc"
+    with Scratch(tmp_path / "home/work/.scratch").make_folder() as dead:
+        pass
+    dead.mkdir()  # as if its process had been killed in there
+    Path(f"{dead}.lock").touch()
+    half = dead / ".writing-abc"
     half.write_text("half")
     (work.downloads / "tubelet-x.video").write_text("half")
     with work.claim():

@@ -176,6 +176,30 @@ def test_removing_leaves_no_empty_folders_and_no_unfinished_files(
     assert not (store.folder / "chunks").exists()
 
 
+def test_folders_that_a_killed_process_emptied_are_dropped(
+    tmp_path: Path, make: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(_: Path) -> None:
+        raise Killed
+
+    store = FolderStore(tmp_path / "store")
+    store.put("chunks/v1/d1/c1", make(b"1"))
+    store.put("chunks/v2/d1/c1", make(b"1"))
+    (store.folder / "downloads").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rmdir", die)
+        with pytest.raises(Killed):
+            store.delete_all("chunks/v1/")
+    assert list(store.list("chunks/v1/")) == []
+    assert (store.folder / "chunks/v1/d1").exists()
+    store.drop_emptied("chunks/")
+    assert sorted(path.name for path in (store.folder / "chunks").iterdir()) == ["v2"]
+    assert (store.folder / "downloads").exists(), "what lies elsewhere is not ours to remove"
+
+
 def test_a_full_disk_is_transient(tmp_path: Path, make: Callable[[bytes], Path], monkeypatch: Any) -> None:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
