@@ -1,4 +1,4 @@
-"""The service on a Ray cluster: `serve run tubelet.api.server.ray_ingress:app`, behind the proxies of Ray Serve.
+"""The service on a Ray cluster: `serve run tubelet.api.server.ray_ingress:app`, behind the proxies of Serve.
 
 The same application as `tubelet serve`, made in the replica. It works on no batches and takes nobody for the
 person at this machine, so that without keys it only reads.

@@ -11,9 +11,11 @@ from fastapi import Request
 from tubelet.api.keys import KeyFile, find_key_file
 from tubelet.api.server.batch_events import BatchWatch
 from tubelet.api.server.metrics import RequestCounts
+from tubelet.api.server.opening import Opened
 from tubelet.api.server.rates import Rates
 from tubelet.api.server.tenants import Tenants
 from tubelet.api.server.usage import Usage
+from tubelet.api.server.usage_counts import open_counts
 from tubelet.api.server.webhooks import Webhooks
 from tubelet.settings import Settings
 
@@ -44,6 +46,7 @@ class Service:
         self.webhooks.close()
         self.exporters.shutdown(wait=True, cancel_futures=True)
         self.tenants.close()
+        self.usage.close()
 
 
 def open_service(settings: Settings, *, is_local: bool) -> Service:
@@ -59,7 +62,7 @@ def open_service(settings: Settings, *, is_local: bool) -> Service:
         webhooks=Webhooks(settings, tenants),
         exporters=ThreadPoolExecutor(NUM_EXPORTERS, thread_name_prefix="export"),
         counts=RequestCounts(),
-        usage=Usage(settings.home / "api" / "usage.sqlite"),
+        usage=Usage(Opened(lambda: open_counts(settings))),
     )
 
 

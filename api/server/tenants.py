@@ -7,7 +7,6 @@ in `tubelet.toml` there goes before the service's settings.
 from __future__ import annotations
 
 import threading
-import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from tubelet.api.keys import DEFAULT_TENANT, check_tenant, is_tenant
 from tubelet.api.quotas import parse_quotas
+from tubelet.api.server.opening import Opened
 from tubelet.errors import IndexMissingError, SettingsError, StoreError
 from tubelet.orchestration.ledger.opening import is_local_ledger, open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
@@ -25,8 +25,6 @@ from tubelet.settings import Settings, check_settings
 if TYPE_CHECKING:
     from tubelet.index.store import IndexStore
 
-TRY_AGAIN_S = 2.0
-
 
 class Tenant:
     """What the service keeps open of one tenant: its ledger and index, each from when it is first needed."""
@@ -34,25 +32,14 @@ class Tenant:
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
         self.settings = settings
+        self._ledger: Opened[Ledger] = Opened(lambda: open_ledger(settings.ledger_location))
         self._lock = threading.Lock()
-        self._ledger: Ledger | None = None
         self._index: IndexStore | None = None
-        self._failure: StoreError | None = None
-        self._try_again_s = 0.0
 
     @property
     def ledger(self) -> Ledger:
         """The ledger. Raises StoreError when it cannot be opened now."""
-        with self._lock:
-            if self._ledger is None:
-                if self._failure is not None and time.monotonic() < self._try_again_s:
-                    raise self._failure  # a server that does not answer is asked by one request at a time
-                try:
-                    self._ledger = open_ledger(self.settings.ledger_location)
-                except StoreError as error:
-                    self._failure, self._try_again_s = error, time.monotonic() + TRY_AGAIN_S
-                    raise
-            return self._ledger
+        return self._ledger.get()
 
     @contextmanager
     def open_index(self) -> Iterator[IndexStore]:
@@ -93,10 +80,9 @@ class Tenant:
 
     def close(self) -> None:
         """Give up connections."""
+        self._ledger.close()
         with self._lock:
-            if self._ledger is not None:
-                self._ledger.close()
-            self._ledger = self._index = None
+            self._index = None
 
 
 class Tenants:

@@ -22,7 +22,7 @@ from tests.api.conftest import Served, StartService
 from tests.api.tiny_index import fill_home, make_settings
 from tests.redis_server import RedisServer
 from tubelet.api.keys import KeyFile, find_key_file
-from tubelet.api.server import layers, tenants
+from tubelet.api.server import layers, opening
 from tubelet.api.server.routes import batches as batch_routes
 from tubelet.orchestration.ledger import redis_client
 from tubelet.workers import object_store
@@ -175,7 +175,7 @@ def test_a_ledger_that_is_away_is_told_and_comes_back(
 ) -> None:
     monkeypatch.setattr(redis_client, "NUM_RETRIES", 1)
     monkeypatch.setattr(redis_client.RedisClient.__init__, "__kwdefaults__", _hurry())
-    monkeypatch.setattr(tenants, "TRY_AGAIN_S", 0.0)
+    monkeypatch.setattr(opening, "TRY_AGAIN_S", 0.0)
     monkeypatch.setattr(batch_routes, "KEEP_ALIVE_S", 0.2)
     with RedisServer(tmp_path / "redis", appendfsync="always") as redis:
         settings = fill_home(tmp_path / "home", clip, ledger=redis.url)

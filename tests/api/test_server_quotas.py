@@ -35,7 +35,7 @@ def submit(served: Served, *sources: str, status: int = 202, **headers: str) -> 
 
 
 def test_videos_are_counted_by_source_and_by_what_is_found(
-    start_service: StartService, tmp_path: Path
+    start_service: StartService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = make_settings(tmp_path / "home", api_sources=("s3://archive",))
     served = start_service(settings, is_local=False, key=make_key(settings, videos=10))
@@ -50,6 +50,12 @@ def test_videos_are_counted_by_source_and_by_what_is_found(
         ledger.add_items(batch["batch_id"], found)
         ledger.end_listing(batch["batch_id"])
     assert read_used(served) == {"videos": 9}
+    own, asked = served.app.state.service.tenants.get("default").ledger, []
+    count = own.count_items
+    with monkeypatch.context() as noted:
+        noted.setattr(own, "count_items", lambda name: asked.append(name) or count(name))
+        assert read_used(served) == {"videos": 9}
+    assert batch["batch_id"] not in asked, "of one that is listed nothing more can be found"
     refused = served.client.post("/v1/batches", json={"sources": ["s3://archive/d", "s3://archive/e"]})
     assert (refused.status_code, refused.json()["code"]) == (429, "quota-exceeded")
     assert 1 <= int(refused.headers["retry-after"]) <= usage.DAY_S

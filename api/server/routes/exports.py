@@ -66,8 +66,7 @@ def export(request: Request, body: ExportRequest, caller: CanSearch) -> Response
         raise Problem("conflict", "Nothing is indexed yet", expected="an index", do="submit a batch first")
     with tenant.open_index() as store:
         within = within.narrow(find_videos(store, body.videos))
-    with service.usage.exporting:
-        service.usage.take_export(caller)
+    with service.usage.exporting(caller):
         begun = begin_export(tenant, chosen.name, key_id=caller.key_id)
     service.exporters.submit(run_export, tenant, begun, within, every_frame=body.every_frame)
     return JSONResponse(
