@@ -6,8 +6,12 @@ where uploads lie, so that nobody can put other bytes in its place with the addr
 
 from __future__ import annotations
 
+import logging
+import math
 import re
+import threading
 import time
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from tubelet.api.server.problems import Problem
@@ -22,10 +26,13 @@ from tubelet.api.server.uploads import (
     open_upload_store,
     require_upload_id,
 )
+from tubelet.errors import TubeletError
 from tubelet.orchestration.resources import make_s3_options
 from tubelet.workers.container import HEAD_BYTES
 from tubelet.workers.object_store import S3Store
 from tubelet.workers.s3_handed import look_at_object, presign_put, take_object
+
+log = logging.getLogger(__name__)
 
 WAITING = "waiting/"
 PUT_S = 3600
@@ -33,6 +40,9 @@ PUT_S = 3600
 
 ABANDONED_S = 24 * 3600
 """What was not completed for so long is removed."""
+
+LOOK_S = 600.0
+"""How often all that waits is listed, at most."""
 
 _PLACE = re.compile(rf"{WAITING}(u[0-9a-f]+)/([0-9a-f]+)-([0-9a-f]+)-(.+)")
 
@@ -58,7 +68,6 @@ def expect_upload(tenant: Tenant, name: str, size_bytes: int) -> HandedUpload:
             expected="uploads on S3 (api_uploads), where size_bytes is given",
             do="send the video as the body, without size_bytes",
         )
-    _remove_abandoned(store)
     upload_id, now_s, plain = make_upload_id(), time.time(), make_safe_name(name, "")
     bucket, key = store.locate(f"{WAITING}{upload_id}/{int(now_s):x}-{size_bytes:x}-{plain}")
     url = presign_put(
@@ -115,13 +124,40 @@ def forget_upload(tenant: Tenant, upload_id: str) -> bool:
     return True
 
 
+class AbandonedUploads:
+    """Removes what was PUT and never completed, in the background, and seldom: all that waits is listed."""
+
+    def __init__(self, pool: Executor) -> None:
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._looked_s: dict[str, float] = {}
+
+    def look(self, tenant: Tenant) -> None:
+        """Look for abandoned uploads of a tenant, unless somebody did lately."""
+        with self._lock:
+            now_s = time.monotonic()
+            if now_s - self._looked_s.get(tenant.name, -math.inf) < LOOK_S:
+                return
+            self._looked_s[tenant.name] = now_s
+        self._pool.submit(_remove_abandoned, tenant)
+
+
+def _remove_abandoned(tenant: Tenant) -> None:
+    """Never raises: nobody waits for it."""
+    try:
+        store = _open_s3(tenant)
+        if store is None:
+            return
+        for key in store.list(WAITING):
+            match = _PLACE.fullmatch(key)
+            if match is not None and time.time() - int(match[2], 16) > ABANDONED_S:
+                store.delete(key)
+    except TubeletError as error:
+        log.warning("Abandoned uploads of %s stay for now: %s", tenant.name, error)
+    except Exception:
+        log.exception("Abandoned uploads of %s stay", tenant.name)
+
+
 def _open_s3(tenant: Tenant) -> S3Store | None:
     store = open_upload_store(tenant)
     return store if isinstance(store, S3Store) else None
-
-
-def _remove_abandoned(store: S3Store) -> None:
-    for key in store.list(WAITING):
-        match = _PLACE.fullmatch(key)
-        if match is not None and time.time() - int(match[2], 16) > ABANDONED_S:
-            store.delete(key)

@@ -10,6 +10,7 @@ from fastapi import Request
 
 from tubelet.api.keys import KeyFile, find_key_file
 from tubelet.api.server.batch_events import BatchWatch
+from tubelet.api.server.handed_uploads import AbandonedUploads
 from tubelet.api.server.metrics import RequestCounts
 from tubelet.api.server.opening import Opened
 from tubelet.api.server.rates import Rates
@@ -37,6 +38,7 @@ class Service:
     watch: BatchWatch
     webhooks: Webhooks
     exporters: ThreadPoolExecutor
+    abandoned: AbandonedUploads
     counts: RequestCounts
     usage: Usage
     rendering: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_RENDERED))
@@ -52,6 +54,7 @@ class Service:
 def open_service(settings: Settings, *, is_local: bool) -> Service:
     """The parts of a service over these settings; nothing heavy is loaded yet."""
     tenants = Tenants(settings)
+    exporters = ThreadPoolExecutor(NUM_EXPORTERS, thread_name_prefix="export")
     return Service(
         settings=settings,
         is_local=is_local,
@@ -60,7 +63,8 @@ def open_service(settings: Settings, *, is_local: bool) -> Service:
         tenants=tenants,
         watch=BatchWatch(),
         webhooks=Webhooks(settings, tenants),
-        exporters=ThreadPoolExecutor(NUM_EXPORTERS, thread_name_prefix="export"),
+        exporters=exporters,
+        abandoned=AbandonedUploads(exporters),
         counts=RequestCounts(),
         usage=Usage(Opened(lambda: open_counts(settings))),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +15,8 @@ from tests.api.tiny_index import fill_home, make_settings
 from tests.s3_server import s3_options, s3_server
 from tubelet.api.client import AsyncClient, Client
 from tubelet.api.keys import KeyFile, find_key_file
+from tubelet.api.server import handed_uploads
+from tubelet.workers.object_store import S3Store
 from tubelet.workers.reopen import find_source
 from tubelet.workers.s3 import S3Options, connect
 
@@ -131,9 +134,11 @@ def test_callers_put_uploads_at_s3_themselves(
     served.ask("DELETE", place, 204)
     served.ask("DELETE", place, 404)
     put(content, len(content))
-    monkeypatch.setattr("tubelet.api.server.handed_uploads.ABANDONED_S", -1.0)
+    monkeypatch.setattr(handed_uploads, "ABANDONED_S", -1.0)
+    monkeypatch.setattr(handed_uploads, "LOOK_S", 0.0)
     _sign(served, 5)
-    assert list_keys() == []
+    while list_keys():  # until they are gone, in the background
+        served.get("/healthz")
     assert served.post("/v1/uploads?size_bytes=1000001", 413)["code"] == "too-large"
     served.post("/v1/uploads/u0/complete", 404)
     with Client(served.address, key=key) as sync:
@@ -145,6 +150,31 @@ def test_callers_put_uploads_at_s3_themselves(
 
     assert asyncio.run(send()) == "junction.mp4"
     assert len(list_keys()) == 2
+
+
+def test_what_waits_is_seldom_listed(
+    start_service: StartService, tmp_path: Path, s3_options: S3Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(s3_options).create_bucket(Bucket="seldom")
+    settings = make_settings(
+        tmp_path / "home",
+        api_uploads="s3://seldom/uploads",
+        s3_endpoint_url=s3_options.endpoint_url,
+        s3_region="us-east-1",
+    )
+    keys = KeyFile(find_key_file(settings))
+    headers = [{"Authorization": f"Bearer {keys.add(n, tenant=n, scopes=['submit'])}"} for n in ("a", "b")]
+    served, listed, list_all = start_service(settings, is_local=False), [], S3Store.list
+
+    def note(store: S3Store, prefix: str = "") -> Iterator[str]:
+        listed.append(store.uri)
+        return list_all(store, prefix)
+
+    monkeypatch.setattr(S3Store, "list", note)
+    for number in range(6):
+        served.post("/v1/uploads?size_bytes=5", 201, headers=headers[number % 2])
+    served.app.state.service.exporters.shutdown(wait=True)
+    assert sorted(listed) == [f"s3://seldom/uploads-tenants/{name}" for name in "ab"], "once for each tenant"
 
 
 def _sign(served: Served, size_bytes: int) -> str:

@@ -13,9 +13,9 @@ from tubelet.api.server import examples
 from tubelet.api.server.auth import Caller, CanSubmit
 from tubelet.api.server.handed_uploads import HandedUpload, complete_upload, expect_upload, forget_upload
 from tubelet.api.server.problems import Problem
-from tubelet.api.server.state import get_service
+from tubelet.api.server.state import Service, get_service
 from tubelet.api.server.uploads import PREFIX, Upload, remove_upload, require_upload_id, take_upload
-from tubelet.api.server.usage import UPLOADED, UploadMeter, Usage
+from tubelet.api.server.usage import UPLOADED, UploadMeter
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
 
@@ -59,10 +59,10 @@ async def upload(
     Where uploads lie on S3, `size_bytes` in place of a body gives a `url` that takes the video by `PUT`; then
     complete the upload.
     """
-    limit, usage = int(caller.tenant.settings.api_upload_gb * 1e9), get_service(request).usage
+    limit, service = int(caller.tenant.settings.api_upload_gb * 1e9), get_service(request)
     if size_bytes is not None:
-        return await anyio.to_thread.run_sync(_expect, usage, caller, name, size_bytes, limit)
-    meter = UploadMeter(usage, caller)
+        return await anyio.to_thread.run_sync(_expect, service, caller, name, size_bytes, limit)
+    meter = UploadMeter(service.usage, caller)
     length = request.headers.get("content-length", "")
     announced = int(length) if length.isdecimal() else 0
     taken = None
@@ -96,15 +96,16 @@ def delete_upload(upload_id: UploadId, caller: CanSubmit) -> Response:
     return Response(status_code=204)
 
 
-def _expect(usage: Usage, caller: Caller, name: str, size_bytes: int, limit: int) -> Response:
+def _expect(service: Service, caller: Caller, name: str, size_bytes: int, limit: int) -> Response:
     if size_bytes > limit:
         raise Problem("too-large", "The upload is too large", expected=f"at most {limit} bytes")
-    usage.take(caller, UPLOADED, size_bytes / 1e9)
+    service.usage.take(caller, UPLOADED, size_bytes / 1e9)
     try:
         expected = expect_upload(caller.tenant, name, size_bytes)
     except BaseException:
-        usage.give_back(caller, UPLOADED, size_bytes / 1e9)
+        service.usage.give_back(caller, UPLOADED, size_bytes / 1e9)
         raise
+    service.abandoned.look(caller.tenant)
     return JSONResponse(_tell(expected), 201)
 
 
