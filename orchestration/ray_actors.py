@@ -55,12 +55,15 @@ def choose_shared(settings: Settings) -> dict[str, Any]:
     """The settings that travel to the actors.
 
     A cluster of this machine alone has all of ours. On others the home goes along only where index or chunk
-    results lie in it: then the machines share it.
+    results lie in it: then the machines share it. A place for spans goes along where we have one, so that none
+    of a trace is missing.
     """
     if not settings.ray_address:
         return settings.model_dump(mode="json")
     shared = {name: getattr(settings, name) for name in SHARED} | {"ledger": settings.ledger_location}
     shared |= {name: getattr(settings, name) for name in ("ray_address", "captioner_app")}
+    if settings.traces:
+        shared["traces"] = settings.traces
     if not settings.index_uri or not settings.work_uri:
         shared["home"] = str(settings.home)
     return shared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,8 +14,10 @@ from tests.orchestration.celery_workers import run_worker
 from tests.orchestration.conftest import index_here, read_rows
 from tests.orchestration.light_models import LIGHT
 from tests.orchestration.ray_head import RayHead
+from tests.orchestration.watching.spans import Received, check_trace, receiving_spans
 from tests.redis_server import RedisServer, has_redis
 from tubelet.orchestration.pipeline import SilentObserver, index_sources
+from tubelet.orchestration.watching.traces import stop_tracing
 from tubelet.records import VideoReport
 from tubelet.settings import Settings, load_settings
 
@@ -48,11 +51,22 @@ def expected(short_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     return index_here(short_clip, settings)
 
 
+@pytest.fixture
+def collector() -> Iterator[tuple[str, list[Received]]]:
+    """Where spans go, and those that came."""
+    with receiving_spans() as collector:
+        yield collector
+        stop_tracing()
+
+
 @pytest.fixture(params=EXECUTORS)
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+def settings(
+    request: pytest.FixtureRequest, tmp_path: Path, collector: tuple[str, list[Received]]
+) -> Iterator[Settings]:
     """The settings of a run, with the workers started that its executor needs."""
     executor: str = request.param
     shared = {"index_uri": str(tmp_path / "index"), "work_uri": str(tmp_path / "shared")}
+    shared["traces"], _ = collector
     with ExitStack() as stack:
         if executor == "celery":
             if not has_redis():
@@ -70,8 +84,12 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setting
         )
 
 
-def test_the_same_sources_give_the_same_rows_and_report(
-    settings: Settings, short_clip: Path, tmp_path: Path, expected: dict[str, list[dict[str, Any]]]
+def test_the_same_sources_give_the_same_rows_report_and_traces(
+    settings: Settings,
+    short_clip: Path,
+    tmp_path: Path,
+    expected: dict[str, list[dict[str, Any]]],
+    collector: tuple[str, list[Received]],
 ) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("not a video")
@@ -87,3 +105,7 @@ def test_the_same_sources_give_the_same_rows_and_report(
 
     again = index_sources([str(short_clip)], settings=settings)
     assert [video.state for video in again.videos] == ["skipped"]
+
+    _, received = collector
+    units = ("plan", "chunk", "chunk", "chunk", "video")
+    check_trace(received, str(short_clip), units=units, submitter=os.getpid())

@@ -62,7 +62,7 @@ def test_bounds_are_read_and_checked() -> None:
 def test_machines_of_a_cluster_keep_their_own_homes(tmp_path: Path) -> None:
     apart = {"ray_address": "ray.example:6379", "index_uri": "s3://a/index", "work_uri": "s3://a/work"}
     shared = choose_shared(load_settings({"home": tmp_path, "device": "cuda:1", **apart}, environment={}))
-    assert not {"home", "device", "tracker", "workers"} & set(shared)
+    assert not {"home", "device", "tracker", "workers", "traces"} & set(shared)
     assert (shared["index_uri"], shared["ledger"]) == ("s3://a/index", str(tmp_path / "ledger.sqlite"))
     del apart["work_uri"]
     assert choose_shared(load_settings({"home": tmp_path, **apart}, environment={}))["home"] == str(tmp_path)
