@@ -215,8 +215,6 @@ def _find_plain_error(message: Message) -> Problem | None:
 def _add_headers(message: Message, request_id: str) -> None:
     headers = MutableHeaders(raw=message["headers"])
     headers["X-Request-ID"] = request_id
-    if "GET" in headers.get("allow", ""):
-        headers["Allow"] = f"{headers['allow']}, HEAD"
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     headers.setdefault("Cache-Control", "no-store")

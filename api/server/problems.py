@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from tubelet.errors import (
     DependencyError,
@@ -33,6 +34,7 @@ from tubelet.errors import (
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 RETRY_AFTER_S = 5
 
 CODES: Mapping[str, tuple[int, str]] = {
@@ -191,9 +193,24 @@ def _answer_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     named = {404: "no-such-route", 405: "no-such-method", 415: "bad-media-type", 413: "too-large"}
     code = named.get(error.status_code, "failed" if error.status_code >= 500 else "bad-input")
-    found = f"{request.method} is not taken here" if error.status_code == 405 else str(error.detail)
-    problem = Problem(code, found, headers=error.headers)
-    return _answer(request, problem)
+    found, headers = str(error.detail), dict(error.headers or {})
+    if error.status_code == 405:
+        found, headers["Allow"] = f"{request.method} is not taken here", ", ".join(_find_methods(request))
+    return _answer(request, Problem(code, found, headers=headers))
+
+
+def _find_methods(request: Request) -> list[str]:
+    """The methods that an address takes, of whichever route. Where GET is taken, HEAD is."""
+    asked = {"type": "http", "path": request.scope["path"], "root_path": request.scope.get("root_path", "")}
+    found = [
+        method
+        for method in METHODS
+        if any(
+            route.matches({**asked, "app": request.app, "method": method, "headers": []})[0] is Match.FULL
+            for route in request.app.router.routes
+        )
+    ]
+    return [each for method in found for each in ((method, "HEAD") if method == "GET" else (method,))]
 
 
 def _answer_os_error(request: Request, error: Exception) -> JSONResponse:

@@ -114,7 +114,7 @@ def test_a_batch_is_steered_and_forgotten(batches: Served) -> None:
     assert batches.post(f"{place}/cancel")["state"] == "cancelled"
     assert batches.post(f"{place}/cancel")["state"] == "cancelled"
     assert batches.post(f"{place}/retry", 409)["code"] == "conflict"
-    assert batches.post(f"{place}/explode", 422)["code"] == "invalid"
+    assert batches.post(f"{place}/explode", 404)["code"] == "no-such-route"
     assert batches.ask("DELETE", place, 204) is None
     assert batches.ask("DELETE", place, 404)["code"] == "not-found"
 

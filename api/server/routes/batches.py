@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.responses import JSONResponse, StreamingResponse
@@ -31,6 +31,7 @@ router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
 KEEP_ALIVE_S = 15.0
 BatchId = Annotated[str, Path(max_length=64, description="A batch's id.")]
+STEERED = examples.told(examples.PROGRESS, "not-found", "conflict", "unavailable")
 ITEM_STATES: tuple[ItemState, ...] = get_args(ItemState)
 
 
@@ -177,34 +178,28 @@ async def _stream_events(request: Request, batch_id: str, tenant: Tenant) -> Asy
                 yield f"event: {told[0]}\nid: {number}\ndata: {json.dumps(told[1])}\n\n"
 
 
-@router.post(
-    "/{batch_id}/{action}", responses=examples.told(examples.PROGRESS, "not-found", "conflict", "unavailable")
-)
-def steer_batch(
-    request: Request,
-    batch_id: BatchId,
-    action: Literal["cancel", "pause", "resume", "retry"],
-    caller: CanSubmit,
-) -> Response:
-    """Cancel, pause or resume a batch, or let its failed sources run again. Repeating it does no harm.
+@router.post("/{batch_id}/cancel", responses=STEERED)
+def cancel(request: Request, batch_id: BatchId, caller: CanSubmit) -> Response:
+    """End a batch; what is indexed stays. One that has ended stays as it is. Repeating it does no harm."""
+    return _steer(request, batch_id, caller.tenant, "cancelled")
 
-    A batch that has ended stays as it is when it is cancelled.
-    """
-    tenant = caller.tenant
-    batch = _find(batch_id, tenant)
-    if batch.control == "cancelled" and action != "cancel":
-        raise Problem(
-            "conflict",
-            f"The batch {batch.batch_id} was cancelled",
-            expected="a batch that was not",
-            do="submit its sources again",
-        )
-    if action == "retry":
-        tenant.ledger.retry(batch.batch_id)
-    else:
-        controls: dict[str, Control] = {"cancel": "cancelled", "pause": "paused", "resume": "running"}
-        batches.steer_batch(batch, tenant.ledger, controls[action])
-    return JSONResponse(_tell_all(request, _find(batch_id, tenant), tenant))
+
+@router.post("/{batch_id}/pause", responses=STEERED)
+def pause(request: Request, batch_id: BatchId, caller: CanSubmit) -> Response:
+    """Hold a batch: what runs ends, and nothing else begins. Repeating it does no harm."""
+    return _steer(request, batch_id, caller.tenant, "paused")
+
+
+@router.post("/{batch_id}/resume", responses=STEERED)
+def resume(request: Request, batch_id: BatchId, caller: CanSubmit) -> Response:
+    """Let a batch go on that was paused. Repeating it does no harm."""
+    return _steer(request, batch_id, caller.tenant, "running")
+
+
+@router.post("/{batch_id}/retry", responses=STEERED)
+def retry(request: Request, batch_id: BatchId, caller: CanSubmit) -> Response:
+    """Let the failed sources of a batch run again. Repeating it does no harm."""
+    return _steer(request, batch_id, caller.tenant, None)
 
 
 @router.delete(
@@ -226,6 +221,23 @@ def delete_batch(request: Request, batch_id: BatchId, caller: CanSubmit) -> Resp
     tenant.ledger.delete_batch(batch.batch_id)
     get_service(request).webhooks.remove(tenant, batch.batch_id)
     return Response(status_code=204)
+
+
+def _steer(request: Request, batch_id: str, tenant: Tenant, control: Control | None) -> Response:
+    """Give a batch this control, or (None) let what failed run again."""
+    batch = _find(batch_id, tenant)
+    if batch.control == "cancelled" and control != "cancelled":
+        raise Problem(
+            "conflict",
+            f"The batch {batch.batch_id} was cancelled",
+            expected="a batch that was not",
+            do="submit its sources again",
+        )
+    if control is None:
+        tenant.ledger.retry(batch.batch_id)
+    else:
+        batches.steer_batch(batch, tenant.ledger, control)
+    return JSONResponse(_tell_all(request, _find(batch_id, tenant), tenant))
 
 
 def _find(batch_id: str, tenant: Tenant) -> Batch:
