@@ -21,8 +21,7 @@ JobState = Literal["running", "done", "failed", "cancelled"]
 Control = Literal["running", "paused", "cancelled"]
 ErrorClass = Literal["bad input", "transient", "out of memory", "bug"]
 """Why a unit failed: the input is at fault and is never tried again; the surroundings are, and it is tried
-again after a while; memory ran out (`shrink` counts how often, for stages that can work in smaller portions;
-none does yet); or we are.
+again after a while; memory ran out (`shrink` counts how often, and portions are halved so often); or we are.
 """
 
 

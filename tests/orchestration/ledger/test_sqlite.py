@@ -6,6 +6,8 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,28 +18,32 @@ from tubelet.orchestration.ledger.records import NewItem, NewUnit, UnitResult
 from tubelet.orchestration.ledger.sqlite import SqliteLedger
 
 
+@contextmanager
+def opened_by_hand(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file as any other program opens it; what is changed is kept."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        yield connection
+
+
 def test_other_tables_in_the_file_stay_unharmed(tmp_path: Path) -> None:
     """Before units had leases, the same file held two tables of other names."""
     path = tmp_path / "ledger.sqlite"
-    with sqlite3.connect(path) as connection:
+    with opened_by_hand(path) as connection:
         connection.execute("CREATE TABLE videos (video_id TEXT)")
         connection.execute("INSERT INTO videos VALUES ('v')")
-    connection.close()
     ledger = SqliteLedger(path)
     begin(ledger, "x")
     assert states(ledger) == {"x": "waiting"}
     ledger.close()
-    with sqlite3.connect(path) as connection:
+    with opened_by_hand(path) as connection:
         assert connection.execute("SELECT video_id FROM videos").fetchall() == [("v",)]
-    connection.close()
 
 
 def test_a_file_of_another_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     SqliteLedger(path).close()
-    with sqlite3.connect(path) as connection:
+    with opened_by_hand(path) as connection:
         connection.execute("PRAGMA user_version=99")
-    connection.close()
     before = path.read_bytes()
     with pytest.raises(StoreError, match=r"version 99.*version 1"):
         SqliteLedger(path)
@@ -72,9 +78,8 @@ def test_a_file_that_stays_locked_is_told(tmp_path: Path) -> None:
 def test_a_file_from_before_totals_gets_them_and_opening_waits_for_nobody(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     SqliteLedger(path).close()
-    with sqlite3.connect(path) as connection:
+    with opened_by_hand(path) as connection:
         connection.execute("DROP TABLE ledger_totals")
-    connection.close()
     ledger = SqliteLedger(path)
     begin(ledger, "x")
     finish(ledger, "x", 1)
