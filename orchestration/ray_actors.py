@@ -55,7 +55,7 @@ def choose_shared(settings: Settings) -> dict[str, Any]:
     """The settings that travel to the actors.
 
     A cluster of this machine alone has all of ours. On others the home goes along only where index or chunk
-    results lie in it: then the machines share it. Where our spans go goes along too, so that a trace is whole.
+    results lie in it: then the machines share it. Where spans go is shared too, so that a trace is whole.
     """
     if not settings.ray_address:
         return settings.model_dump(mode="json")
