@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, replace
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tubelet.index.query import parse_query
 from tubelet.index.search import search_page
@@ -10,10 +15,41 @@ from tubelet.index.searching.aggregating import COUNT_MIN_SCORE, Aggregate, By, 
 from tubelet.index.searching.verifying import DEFAULT_SECONDS, check_verification, verify_hits
 from tubelet.index.store import IndexStore
 from tubelet.index.structured_query import Query, SearchFilter
+from tubelet.model.embedding import TextEmbedder
 from tubelet.orchestration.resources import make_embedder, open_index
 from tubelet.orchestration.verifying import VideoVerifier
 from tubelet.records import SearchResult
 from tubelet.settings import Settings
+
+MAX_KEPT_VECTORS = 1024
+"""Vectors of so many sentences are kept, the last asked; at 384 numbers they take 1.5 MB."""
+
+
+class SentenceVectors:
+    """Vectors of sentences that were asked lately: the next page asks the same, and so do other users."""
+
+    def __init__(self, most: int = MAX_KEPT_VECTORS) -> None:
+        self._most = most
+        self._lock = Lock()
+        self._kept: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
+
+    def get(self, embedder: TextEmbedder, text: str) -> NDArray[np.float32]:
+        """The vector that this embedder gives a text. It cannot be written to."""
+        key = (embedder.name, text)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        vector = embedder.embed([text])[0]
+        vector.setflags(write=False)
+        with self._lock:
+            self._kept[key] = vector
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        return vector
+
+
+_VECTORS = SentenceVectors()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +84,7 @@ def search_index(
     store = store or open_index(settings)
     vector = None
     if query.text and not query.text_vector:
-        vector = make_embedder(settings).embed([query.text])[0]
+        vector = _VECTORS.get(make_embedder(settings), query.text)
     page = search_page(store, query, vector, limit=limit, min_score=min_score, within=within, cursor=cursor)
     hits, notes = page.hits, page.notes
     if wanted.count and hits:

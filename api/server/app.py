@@ -6,6 +6,7 @@ Nothing is opened before the application's lifespan begins: a factory of it may 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -64,6 +65,7 @@ def create_app(settings: Settings, *, is_local: bool = False) -> FastAPI:
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = NUM_THREADS
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin take the other requests' time
         service = open_service(settings, is_local=is_local)
         app.state.service = service
         register_service(service)
