@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tubelet.errors import SourceError, TubeletError
 from tubelet.index.store import IndexStore
+from tubelet.orchestration.deleted_sources import ExpectedSources, make_deletion_events
 from tubelet.orchestration.failures import classify_error
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Batch, Job, NewItem
@@ -38,16 +39,20 @@ def list_batch(
     s3: S3Options,
     hear: Hear = lambda _: None,
     is_last: bool = False,
-) -> None:
+) -> tuple[str, ...]:
     """Expand the addresses of a batch into items of the ledger. `hear` is told every item.
 
     What is wrong with one address becomes a failed item. What ends the whole listing for good is written into
     the batch; what may pass (a ledger, an index or a source that does not answer) is raised once all else is
     listed that can be, and the batch stays to be listed. With `is_last`, nobody will list it again, and an
     address that does not answer is a failed item.
+
+    Gives the sources that the index holds, that the addresses reach and that are no longer there. They are in
+    the batch's log too, and stay in the index.
     """
     passing: SourceError | None = None
     try:
+        expected = ExpectedSources(batch.addresses, index.snapshot().addresses)
         for page in _grow_pages(expand_sources(batch.addresses, s3=s3)):
             if not is_last:
                 passing = next(filter(None, map(_get_passing_error, page)), passing)
@@ -57,16 +62,22 @@ def list_batch(
             trace_listing(batch, items)
             for item in items:
                 hear(item)
+            for found in page:
+                expected.note(found)
         if passing is not None:
             raise passing
+        deleted = expected.list_deleted()
+        for first in range(0, len(deleted), PAGE):
+            ledger.add_events(make_deletion_events(batch.batch_id, deleted[first : first + PAGE]))
     except Exception as error:
         if classify_error(error) == "transient":
             raise
         if not isinstance(error, TubeletError):
             log.error("Listing of batch %s failed", batch.batch_id, exc_info=error)
         ledger.end_listing(batch.batch_id, error=str(error) or type(error).__name__)
-        return
+        return ()
     ledger.end_listing(batch.batch_id)
+    return deleted
 
 
 def _get_passing_error(found: Source | SourceFailure) -> SourceError | None:

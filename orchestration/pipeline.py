@@ -125,6 +125,7 @@ class _Run:
         self._measured_s = 0.0
         self._found: set[str] = set()
         self._listing_failure: TubeletError | OSError | None = None
+        self._deleted: tuple[str, ...] = ()
 
     def work(self, coordinator: Coordinator) -> IndexReport:
         lister = threading.Thread(target=self._list, name=f"listing {self._batch.batch_id}", daemon=True)
@@ -141,7 +142,7 @@ class _Run:
             self._index.optimize()
             self._drop_masks_of_gone_videos()
         remove_committed_results(self._index, self._settings, self._ledger)
-        return IndexReport(tuple(self._reports.values()))
+        return IndexReport(tuple(self._reports.values()), self._deleted)
 
     def on_job_planned(self, job: Job) -> None:
         """Pass it on."""
@@ -164,7 +165,7 @@ class _Run:
                 attempt, self._settings.max_attempts, self._settings.retry_base_s, random.Random()
             )
             try:
-                list_batch(
+                self._deleted = list_batch(
                     self._batch,
                     ledger=self._ledger,
                     index=self._index,

@@ -112,13 +112,16 @@ class WorkService:
         if time.monotonic() < not_before_s:
             return
         try:
-            list_batch(batch, ledger=self._ledger, index=self._index, s3=make_s3_options(self._settings))
+            s3 = make_s3_options(self._settings)
+            deleted = list_batch(batch, ledger=self._ledger, index=self._index, s3=s3)
         except (TubeletError, OSError) as error:
             wait_s = choose_wait_s(num_tries + 1, self._settings.retry_base_s, random.Random())
             self._relist[batch.batch_id] = (num_tries + 1, time.monotonic() + wait_s)
             log.warning("Batch %s is not listed yet: %s", batch.batch_id, error)
         else:
             self._relist.pop(batch.batch_id, None)
+            if deleted:
+                log.warning("Batch %s: %d indexed sources are no longer there", batch.batch_id, len(deleted))
 
     def _is_idle(self) -> bool:
         return next(self._iterate_open(), None) is None

@@ -35,11 +35,13 @@ _MAX_LINES_AHEAD = 64
 class SourceFailure:
     """An address, or a file found at one, that gives no video, and why.
 
-    A line of a manifest that names no address has `MANIFEST:NUMBER` for its URI.
+    A line of a manifest that names no address has `MANIFEST:NUMBER` for its URI. `is_empty` is true for an
+    address that was listed to its end and holds no video.
     """
 
     uri: str
     error: SourceError
+    is_empty: bool = False
 
 
 _Found = Path | Source | SourceFailure
@@ -98,7 +100,7 @@ def _expand(
             expected="a video file, or names that end in one of " + " ".join(VIDEO_SUFFIXES),
             do="check the address; name a file itself to take it whatever its name",
         )
-        yield SourceFailure(address, failure)
+        yield SourceFailure(address, failure, is_empty=True)
 
 
 def _choose(

@@ -86,6 +86,7 @@ def report_to_json(report: IndexReport) -> dict[str, Any]:
         "indexed": report.count("indexed"),
         "skipped": report.count("skipped"),
         "failed": report.count("failed"),
+        "deleted": list(report.deleted),
         "videos": [asdict(video) for video in report.videos],
     }
 
@@ -96,6 +97,8 @@ def _print_report(report: IndexReport) -> None:
             notice("warning", f"{video.uri}: {warning}", "yellow")
     for video in report.failed:
         notice("failed", f"{video.uri}: {video.reason}", "bold red")
+    for uri in report.deleted:
+        notice("deleted", f"{uri} is indexed, and no longer there; tubelet index remove drops it", "yellow")
     num_objects = sum(video.num_objects for video in report.videos)
     console.print(
         f"{report.count('indexed')} indexed ({num_objects} objects), "

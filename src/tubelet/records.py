@@ -400,9 +400,14 @@ class VideoReport:
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """What became of every source of a batch, in the order they ended."""
+    """What became of every source of a batch, in the order they ended.
+
+    `deleted` are sources that the index holds, below folders, prefixes and globs of the batch, and that are no
+    longer there.
+    """
 
     videos: tuple[VideoReport, ...]
+    deleted: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[VideoReport, ...]:
