@@ -12,13 +12,19 @@ from typing import Any
 METHODS = ("get", "post", "delete")
 
 _STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 60rem; margin: 0 auto; padding: 1rem; }
-pre { overflow-x: auto; padding: .75rem; border: 1px solid #8886; border-radius: .4rem; font-size: .85rem; }
-details { margin: .5rem 0; border: 1px solid #8886; border-radius: .4rem; padding: .5rem .75rem; }
-summary { cursor: pointer; } summary code { font-weight: 600; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .2rem .6rem .2rem 0;
-vertical-align: top; } a:focus-visible, summary:focus-visible { outline: 3px solid #38f; }
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif;
+--ground: light-dark(#f7f8f8, #14181a); --card: light-dark(#fff, #1d2326);
+--text: light-dark(#1b2326, #e6ebec); --quiet: light-dark(#566268, #9aa7ac);
+--line: light-dark(#d8dfe1, #333c40); --accent: light-dark(#0b6e69, #5ecdc4); }
+body { max-width: 60rem; margin: 0 auto; padding: 1rem; background: var(--ground); color: var(--text); }
+a { color: var(--accent); } h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; text-transform: capitalize; }
+pre, details { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .75rem; }
+pre { overflow-x: auto; font-size: .85rem; } details { margin: .5rem 0; background: var(--card); }
+summary { cursor: pointer; } summary code { font-weight: 600; color: var(--accent); overflow-wrap: anywhere; }
+table { border-collapse: collapse; margin: .5rem 0; font-size: .9rem; }
+th, td { text-align: left; padding: .2rem 1.5rem .2rem 0; vertical-align: top; }
+th, .quiet { color: var(--quiet); font-weight: 400; }
+a:focus-visible, summary:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 """
 
 
@@ -37,9 +43,10 @@ def _render(document: Mapping[str, Any]) -> Iterator[str]:
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{escape(info['title'])} API</title><style>{_STYLE}</style></head><body>"
+    yield f'<p><a href="./">{escape(info["title"])}</a></p>'
     yield f"<h1>{escape(info['title'])} API {escape(info['version'])}</h1>"
     yield f"<p>{escape(info.get('description', ''))}</p>"
-    yield '<p>The same for programs: <a href="/openapi.json">openapi.json</a></p>'
+    yield '<p>The same for programs: <a href="openapi.json">openapi.json</a></p>'
     by_tag: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {}
     for path, operations in document["paths"].items():
         for method in METHODS:
@@ -71,13 +78,16 @@ def _render_operation(
         example = find_example(content, document)
         if example is not None:
             yield f"<p>Body, {escape(media_type)}</p><pre>{escape(_show(example))}</pre>"
-    for status, answer in operation.get("responses", {}).items():
+    refused = []
+    for status, answer in sorted(operation.get("responses", {}).items()):
         for media_type, content in answer.get("content", {}).items():
             example = find_example(content, document)
             if example is not None and str(status).startswith("2"):
                 yield f"<p>{escape(str(status))}, {escape(media_type)}</p><pre>{escape(_show(example))}</pre>"
         if not str(status).startswith("2"):
-            yield f"<p>{escape(str(status))}: {escape(answer.get('description', ''))}</p>"
+            refused.append(f"{escape(str(status))} {escape(answer.get('description', ''))}")
+    if refused:
+        yield f'<p class="quiet">Or: {"; ".join(refused)}</p>'
     yield "</details>"
 
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -87,9 +88,81 @@ def test_a_sentence_finds_objects_and_plays_their_moments(service: Served, page:
         "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(x => x)",
         arg=canvas.element_handle(),
     )
+    assert canvas.evaluate("canvas => getComputedStyle(canvas).objectFit") == film.evaluate(
+        "film => getComputedStyle(film).objectFit"
+    ), "what is drawn lies on the picture, whatever the shape of the window"
     page.keyboard.press("Escape")
     assert not page.locator("#player").is_visible()
+    assert hit.locator(".picture").evaluate("picture => picture === document.activeElement")
     assert (page.get_by_text("More like this").first.get_attribute("href") or "").startswith("#/?like=o")
+
+
+@needs_browser
+def test_filters_limit_the_hits(service: Served, page: sync_api.Page) -> None:
+    (video,) = service.get("/v1/videos")["videos"]
+    page.goto(f"{service.address}/#/?q=car&least=0")
+    page.get_by_text("3 objects").first.wait_for()
+    page.get_by_label("Colour").select_option("blue")
+    page.locator("select[name=video]").select_option(video["video_id"])
+    page.get_by_role("button", name="Search").click()
+    page.get_by_text("1 object", exact=True).first.wait_for()
+    assert "blue van" in page.locator(".hit").inner_text()
+    page.get_by_role("link", name="Begin anew").click()
+    page.get_by_role("button", name="two dogs").wait_for()
+
+
+NAMED = ("button", "link", "textbox", "searchbox", "combobox", "spinbutton", "progressbar")
+VIEWS = ("#/", "#/?q=red+car", "#/videos", "#/videos/{video_id}", "#/batches", "docs")
+CONTRASTS = """() => {
+  const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const light = (color) => {
+    pen.fillStyle = color;
+    pen.fillRect(0, 0, 1, 1);
+    const parts = [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3).map((each) => each / 255);
+    const linear = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * linear(parts[0]) + 0.7152 * linear(parts[1]) + 0.0722 * linear(parts[2]);
+  };
+  const ground = (element) => {
+    const own = getComputedStyle(element).backgroundColor;
+    return own === "rgba(0, 0, 0, 0)" && element.parentElement ? ground(element.parentElement) : own;
+  };
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (texts.nextNode()) {
+    const { data, parentElement: element } = texts.currentNode;
+    if (!data.trim() || !element.checkVisibility() || element.tagName === "STYLE") continue;
+    const both = [light(getComputedStyle(element).color), light(ground(element))];
+    found.push([(Math.max(...both) + 0.05) / (Math.min(...both) + 0.05), data]);
+  }
+  return found.sort((a, b) => a[0] - b[0])[0];
+}"""
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_view_fits_a_phone_can_be_read_and_is_named(
+    service: Served, browser: sync_api.Browser, scheme: Any
+) -> None:
+    (video,) = service.get("/v1/videos")["videos"]
+    with browser.new_context(viewport={"width": 360, "height": 700}, color_scheme=scheme) as context:
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+        reader = context.new_cdp_session(page)
+        for view in VIEWS:
+            page.goto("about:blank")
+            page.goto(f"{service.address}/{view.format(**video)}")
+            page.locator("h1").wait_for()
+            page.wait_for_load_state("networkidle")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360, view
+            contrast, text = page.evaluate(CONTRASTS)
+            assert contrast >= 4.5, (view, text)
+            is_dark = page.evaluate("getComputedStyle(document.body).color").startswith("rgb(230")
+            assert is_dark == (scheme == "dark"), view
+            for node in reader.send("Accessibility.getFullAXTree")["nodes"]:
+                role = node.get("role", {}).get("value")
+                if role in NAMED:
+                    assert node["name"]["value"].strip(), (view, role)
+            assert page.locator("img:not([alt])").count() == 0
 
 
 @needs_browser

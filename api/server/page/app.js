@@ -1,7 +1,7 @@
 // Which view is shown: the address after # names it.
 
 import { showBatches } from "./batches.js";
-import { make } from "./parts.js";
+import { make, say, tell } from "./parts.js";
 import { showSearch } from "./search.js";
 import { showVideo, showVideos } from "./videos.js";
 
@@ -19,6 +19,8 @@ function show() {
   const main = document.getElementById("main");
   leave?.abort();
   leave = new AbortController();
+  say("");
+  tell("");
   for (const link of document.querySelectorAll("nav a")) {
     const own = link.getAttribute("href").replace(/^#/, "");
     const isHere = link.getAttribute("href").startsWith("#") && (own === "/" ? path.length < 2 : path.startsWith(own));

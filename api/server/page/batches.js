@@ -25,12 +25,12 @@ export async function showBatches(main, { signal }) {
 
 function makeForm(notes, reload) {
   const files = make("input", { type: "file", accept: "video/*,.mkv,.ts", multiple: true, "aria-label": "Videos to upload" });
-  const sources = make("input", { name: "sources", "aria-label": "Sources", placeholder: "s3://archive/2026/** or /videos/a.mp4", size: 40 });
+  const sources = make("input", { name: "sources", "aria-label": "Sources", placeholder: "s3://archive/2026/** or /videos/a.mp4", class: "wide" });
   const form = make(
     "form",
     { class: "drop" },
-    make("div", {}, "Drop videos here, or choose them: ", files),
-    make("div", { class: "row" }, make("label", {}, "Or name sources: ", sources), make("button", { class: "main" }, "Submit")),
+    make("div", { class: "row" }, "Drop videos here, or choose them:", files),
+    make("div", { class: "row" }, make("label", { class: "wide" }, "Or name sources:", sources), make("button", { class: "main" }, "Submit")),
   );
   const send = async (chosen, addresses) => {
     const button = form.querySelector("button");
@@ -75,7 +75,7 @@ function makeForm(notes, reload) {
 }
 
 function showBatch(first, signal) {
-  const card = make("section", { "aria-label": first.name || first.batch_id });
+  const card = make("section", { class: "batch", "aria-label": first.name || first.batch_id });
   const fill = (batch) => {
     const counts = batch.counts;
     const ended = counts.found - counts.waiting;
@@ -87,7 +87,12 @@ function showBatch(first, signal) {
     const share = stage?.span_s ? stage.span_done_s / stage.span_s : counts.found ? ended / counts.found : 0;
     card.replaceChildren(
       make("h2", {}, batch.name && batch.name !== "tubelet index" ? batch.name : batch.sources.map(nameOf).join(", ").slice(0, 120) || batch.batch_id),
-      make("p", { class: "small quiet" }, `${batch.state}, ${new Date(batch.created_s * 1000).toLocaleString()}, ${told.join(", ")}`),
+      make(
+        "p",
+        { class: "row small quiet" },
+        make("span", { class: `state ${batch.state}` }, batch.state),
+        make("span", {}, [new Date(batch.created_s * 1000).toLocaleString(), ...told].join(", ")),
+      ),
       LIVE.includes(batch.state) ? make("progress", { max: 1, value: share, "aria-label": "Progress" }) : "",
       batch.listing_error ? make("p", { class: "problem" }, batch.listing_error) : "",
       make("div", { class: "row" }, ...listSteps(batch, fill), makeItems(batch)),

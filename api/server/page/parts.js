@@ -25,6 +25,15 @@ export function say(text) {
   saidTimer = setTimeout(() => (place.textContent = ""), 4000);
 }
 
+// Only for those who listen: what others see for themselves.
+export function tell(text) {
+  document.getElementById("heard").textContent = text;
+}
+
+export function count(number, noun) {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 // 75.2 -> "1:15.2"
 export function clock(seconds) {
   const tenths = Math.round(seconds * 10);

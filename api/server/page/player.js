@@ -8,8 +8,9 @@ const LEAD_S = 1.5;
 export async function play(objectId, moment) {
   const dialog = document.getElementById("player");
   const told = make("div", {}, make("p", { class: "quiet" }, "Loading …"));
+  const title = make("h1", {}, moment.caption || "An object");
   const close = make("button", { type: "button", onclick: () => dialog.close() }, "Close");
-  dialog.replaceChildren(told, close);
+  dialog.replaceChildren(make("div", { class: "top" }, title, close), told);
   if (!dialog.open) dialog.showModal();
   dialog.onclose = () => dialog.replaceChildren();
   dialog.onclick = (event) => event.target === dialog && dialog.close();
@@ -67,7 +68,6 @@ function showStage(object, video, moment) {
   return make(
     "div",
     {},
-    make("h1", {}, moment.caption || object.moments[0]?.caption || "An object"),
     stage,
     note,
     make(

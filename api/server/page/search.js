@@ -1,6 +1,6 @@
 // Search: a sentence, filters, and hits as pictures with the reasons.
 
-import { clock, make, nameOf, say, showProblem } from "./parts.js";
+import { clock, count, make, nameOf, showProblem, tell } from "./parts.js";
 import { play } from "./player.js";
 import { call } from "./service.js";
 
@@ -71,9 +71,14 @@ export function showSearch(main, { query, signal }) {
     ...EXAMPLES.map((text) => make("li", {}, make("button", { type: "button", onclick: () => (location.hash = `#/?${new URLSearchParams({ q: text })}`) }, text))),
   );
   main.append(make("h1", {}, asked.like ? "Objects like this one" : "Find objects"), form, notes, hits, more);
-  listVideos(form.elements.video, asked.video, signal);
+  const videos = listVideos(form.elements.video, asked.video, signal);
   if (asked.q || asked.like) find();
-  else form.after(examples);
+  else {
+    form.after(examples);
+    videos.then((number) => {
+      if (number === 0) notes.replaceChildren("No video is indexed yet. ", make("a", { href: "#/batches" }, "Submit some"), ", then ask.");
+    });
+  }
 
   async function find(cursor = "") {
     if (!cursor) hits.replaceChildren();
@@ -81,16 +86,16 @@ export function showSearch(main, { query, signal }) {
     more.hidden = true;
     const filters = {};
     if (asked.colour) filters.colours = [asked.colour];
-    if (asked.video) filters.videos = [asked.video];
+    if (asked.video) filters.video_ids = [asked.video];
     const body = { limit: PAGE, min_score: Number(asked.least || LEAST), cursor, ...(Object.keys(filters).length ? { filters } : {}) };
     if (asked.q) body.query = asked.q;
     if (asked.like) body.like = asked.like;
     try {
       const found = await call("v1/search", { method: "POST", body, signal });
       hits.append(...found.hits.map(showHit));
-      const told = hits.children.length ? `${hits.children.length} objects` : "Nothing was found. Fewer words, or a lower score, find more.";
+      const told = hits.children.length ? `${count(hits.children.length, "object")}${found.next_cursor ? " so far" : ""}` : "Nothing was found. Fewer words, or a lower score, find more.";
       notes.replaceChildren(told, ...(found.notes || []).map((note) => make("div", {}, note)));
-      say(told);
+      tell(told);
       more.hidden = !found.next_cursor;
       more.onclick = () => find(found.next_cursor);
     } catch (error) {
@@ -105,6 +110,7 @@ async function listVideos(select, chosen, signal) {
     select.append(
       ...videos.map((video) => make("option", { value: video.video_id, selected: video.video_id === chosen }, nameOf(video.uri))),
     );
+    return videos.length;
   } catch {
     select.closest("label").hidden = true; // the search itself tells what is wrong
   }

@@ -1,6 +1,6 @@
 // Videos, and the lives of the objects in one of them.
 
-import { clock, make, nameOf, showProblem } from "./parts.js";
+import { clock, count, make, nameOf, showProblem } from "./parts.js";
 import { play } from "./player.js";
 import { call } from "./service.js";
 
@@ -16,7 +16,7 @@ export async function showVideos(main, { signal }) {
     make(
       "div",
       { class: "scroll" },
-      make("table", {}, make("thead", {}, make("tr", {}, ...["Video", "Length", "Picture", "Warnings"].map((name) => make("th", { scope: "col" }, name)))), rows),
+      make("table", {}, make("thead", {}, make("tr", {}, ...["Video", "Length", "Picture", "Warnings"].map((name) => make("th", { scope: "col", class: name === "Picture" && "spare" }, name)))), rows),
     ),
     more,
   );
@@ -31,10 +31,10 @@ export async function showVideos(main, { signal }) {
           make(
             "tr",
             {},
-            make("td", {}, make("a", { href: `#/videos/${video.video_id}` }, nameOf(video.uri)), make("div", { class: "small quiet" }, video.uri)),
+            make("td", { class: "long" }, make("a", { href: `#/videos/${video.video_id}` }, nameOf(video.uri)), make("div", { class: "small quiet" }, video.uri)),
             make("td", {}, clock(video.duration_s)),
-            make("td", {}, `${video.width} × ${video.height}`),
-            make("td", { class: "small" }, video.warnings.join(" ") || "none"),
+            make("td", { class: "spare" }, `${video.width} × ${video.height}`),
+            make("td", { class: "small long" }, video.warnings.join(" ") || "none"),
           ),
         ),
       );
@@ -64,7 +64,7 @@ export async function showVideo(main, { parts: [videoId], signal }) {
       make("p", { class: "small quiet" }, `${video.uri}, ${clock(video.duration_s)}, ${video.width} × ${video.height}`),
       ...video.warnings.map((warning) => make("p", { class: "problem" }, warning)),
       make("div", { class: "row" }, ...makeExport(videoId, models.formats)),
-      make("h2", {}, `${video.objects.length} objects`),
+      make("h2", {}, count(video.objects.length, "object")),
       video.objects.length ? showLanes(video) : make("p", {}, "No object was found in this video."),
     );
   } catch (error) {
@@ -107,13 +107,13 @@ function showLanes(video) {
 function makeExport(videoId, formats) {
   const usable = formats.filter((format) => format.layout !== "folder");
   const select = make("select", { "aria-label": "Format" }, ...usable.map((format) => make("option", { value: format.name, title: format.about }, format.name)));
-  const link = make("a", {}, "Export");
+  const link = make("a", { class: "button" }, "Export");
   const aim = () => {
     const chosen = usable.find((format) => format.name === select.value);
     link.href = `v1/videos/${videoId}/timeline?format=${select.value}`;
     link.download = `${videoId}${chosen.suffix}`;
   };
-  const all = make("button", { type: "button", onclick: () => exportAll(all, videoId) }, "Folders of files …");
+  const all = make("button", { type: "button", onclick: () => exportAll(all, videoId) }, "Other formats …");
   select.addEventListener("change", aim);
   aim();
   all.dataset.formats = JSON.stringify(formats.filter((format) => format.layout === "folder").map((format) => format.name));
