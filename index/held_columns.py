@@ -8,6 +8,7 @@ so the columns of a new version are made from those of the last one, by reading 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,10 @@ TAKE_ROWS = 8192
 MAX_NEW_SHARE = 0.25
 """Where more rows than this are new, everything is read anew, which is quicker."""
 
-_NAMES = (*("video_id", "uri", "generation", "label", "size", "turn", "heading", "entry_side", "exit_side"),)
+_NAMES = (
+    *("object_id", "video_id", "uri", "generation"),
+    *("label", "size", "turn", "heading", "entry_side", "exit_side"),
+)
 _NUMBERS = (
     *("start_s", "end_s", "heading_deg", "speed", "stopped", "approaching", "leaving", "score"),
     *("box_mean", "frame_width", "frame_height", "video_duration_s", "colour_shares"),
@@ -95,6 +99,36 @@ class HeldColumns:
             wanted, codes = np.append(wanted, False), pc.fill_null(codes, len(wanted))
         among: Mask = wanted[codes.to_numpy()]
         return among
+
+    def codes(self, column: str) -> NDArray[np.int32]:
+        """The names of a column, none of which is null, as numbers."""
+        held = _get_only_chunk(self.table[column])
+        codes: NDArray[np.int32] = held.indices.to_numpy() if len(self) else np.empty(0, dtype=np.int32)
+        return codes
+
+    def find_same(self, column: str, places: Rows) -> Mask:
+        """Which rows hold a name that one of the rows at these places holds."""
+        codes = self.codes(column)
+        wanted = np.zeros(int(codes.max(initial=-1)) + 1, dtype=bool)
+        wanted[codes[places]] = True
+        same: Mask = wanted[codes]
+        return same
+
+    def list_of_video(self, video_id: str) -> Rows:
+        """Places of the rows of a video."""
+        names = _get_only_chunk(self.table["video_id"])
+        code = pc.index_in(pa.scalar(video_id), value_set=names.dictionary).as_py() if len(self) else None
+        if code is None:
+            return np.empty(0, dtype=np.int64)
+        order, edges = self._by_video
+        return order[edges[code] : edges[code + 1]]
+
+    @cached_property
+    def _by_video(self) -> tuple[Rows, Rows]:
+        """Places of all rows, by video, and where each video's begin."""
+        codes = self.codes("video_id")
+        order = np.argsort(codes, kind="stable")
+        return order, np.searchsorted(codes[order], np.arange(int(codes.max(initial=-1)) + 2))
 
     def lists_any(self, column: str, names: Sequence[str]) -> Mask:
         """Which rows hold any of these names in a column of lists."""

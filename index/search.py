@@ -102,7 +102,7 @@ def search_page(
     pool = max(MIN_CANDIDATES, CANDIDATES_A_HIT * limit) if start is None else start.pool
     offset = 0 if start is None else start.offset
     ask, notes = make_ask(view, query, within, given)
-    found = find_candidates(view, ask, pool, exact_max_rows)
+    found = find_candidates(view, ask, pool, exact_max_rows, num_objects=offset + limit + 1)
     ranking = rank_objects(
         view, query, _with_likeness(found), num_wanted=offset + limit + 1, min_score=min_score
     )

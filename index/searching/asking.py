@@ -40,6 +40,8 @@ def make_ask(view: View, query: Query, within: SearchFilter, text: Numbers) -> t
         other = none_of(among("object_id", [query.like])) if query.like else None
         where = all_of([where, other, Where("object_vector IS NOT NULL")])
     columns: tuple[str, ...] = (*KEY_COLUMNS, *SCORED_COLUMNS)
+    if _looks_at_words(query):
+        columns = (*columns, "words")
     keeps = None
     if query.region is not None and query.region.how != "centre":
         start_s, end_s = find_time_limits(query, within)
@@ -48,6 +50,12 @@ def make_ask(view: View, query: Query, within: SearchFilter, text: Numbers) -> t
     vector = _check_vector(text, view.text_dimensions, "text") if len(text) else None
     says_something = bool(query.text or query.text_vector)
     return Ask(query, vector if says_something else None, look, where, columns, keeps), notes
+
+
+def _looks_at_words(query: Query) -> bool:
+    """Whether the words of moments count for their score, or for that of a relation that they tell."""
+    words = any(condition.kind == "word" for condition in query.list_conditions())
+    return bool(words or query.words or query.relations or query.count)
 
 
 def _find_look(view: View, query: Query) -> Vector | None:

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tubelet.index.held_columns import HeldColumns
+from tubelet.index.held_columns import Rows
+from tubelet.index.searching.grouping import Groups
 from tubelet.index.searching.judging import SCORED_COLUMNS, Values, to_numpy
 from tubelet.index.searching.listing import Limits
 from tubelet.index.searching.requirements import make_requirement
-from tubelet.index.searching.scoring import score_rows
+from tubelet.index.searching.scoring import leave_out_texts, score_rows
 from tubelet.index.searching.view import DISTANCE, View
 from tubelet.index.searching.where import Where, all_of, among
-from tubelet.index.sql import join_all, make_name_filter
 from tubelet.index.structured_query import Condition, Query
 from tubelet.index.tables import ROW_ID
 from tubelet.index.words import tokenize
@@ -41,10 +41,12 @@ MAX_LISTS = 8
 MAX_OTHER_ROWS, MAX_OTHER_VIDEOS = 20_000, 2_000
 """A list of their own is given to videos that hold the other object of a relation, up to so many."""
 
-KEY_COLUMNS = ("moment_id", "object_id", "video_id", "start_s", "end_s")
+MAX_TAKEN_ROWS = 5_000
+"""More rows than this are read by a scan of all that pass the filters, which is quicker than one by one."""
+
+KEY_COLUMNS = ("object_id", "video_id", "start_s", "end_s")
 
 Vector = NDArray[np.float32]
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,48 +94,28 @@ class Candidates:
         )
 
 
-def find_candidates(view: View, ask: Ask, num_wanted: int, exact_max_rows: int) -> Candidates:
+def find_candidates(
+    view: View, ask: Ask, num_wanted: int, exact_max_rows: int, num_objects: int | None = None
+) -> Candidates:
     """All moments that pass the filters; where they are many, the best `num_wanted` of each list.
 
+    Where only the best `num_objects` are wanted, moments of objects that cannot be among them may be missing.
     Where order is asked, all moments of their objects are there.
     """
-    held = view.hold_columns() if view.num_moments > exact_max_rows else None
-    limits = Limits(view, held)
+    limits = Limits(view)
     num_rows = limits.count(ask.where)
     if num_rows <= exact_max_rows:
-        return _keep(ask, _read_all(view, held, ask, num_rows))
+        return _keep(ask, _read_all(view, limits, ask, num_rows, num_objects))
     if ask.text_vector is None and ask.look_vector is None:
         rows = _scan(view, ask, num_wanted)
     else:
         rows = _list_rows(view, limits, ask, num_wanted)
+    columns = _name_columns(view, ask)
     if ask.query.steps and rows:
-        objects = view.take(rows, ["object_id"])["object_id"].unique().to_pylist()
-        own = join_all([ask.sql, make_name_filter("object_id", objects)])
-        named = _name_columns(view, ask)
-        found = _add_held(held, view.read(own, _leave_out_held(held, named)), named)
+        found = limits.read_same_objects(rows, ask.where, columns)
     else:
-        found = _read_rows(view, held, rows, _name_columns(view, ask))
+        found = view.take(rows, columns)
     return _keep(ask, _measure(ask, found, num_rows))
-
-
-def _read_rows(view: View, held: HeldColumns | None, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
-    """Columns of some rows: those that are held come from memory."""
-    return _add_held(held, view.take(rows, _leave_out_held(held, columns)), columns)
-
-
-def _leave_out_held(held: HeldColumns | None, columns: Sequence[str]) -> list[str]:
-    return [name for name in columns if held is None or not held.has(name)]
-
-
-def _add_held(held: HeldColumns | None, found: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """Rows that were read, with those of the columns that are held."""
-    if held is None:
-        return found
-    rows = pa.array(held.find(found[ROW_ID].to_numpy()))
-    known = held.table.select([name for name in columns if held.has(name)]).take(rows)
-    for name in known.column_names:
-        found = found.append_column(name, known[name])
-    return found
 
 
 def _list_rows(view: View, limits: Limits, ask: Ask, num_wanted: int) -> list[int]:
@@ -229,12 +211,16 @@ class _Best:
         return rows
 
 
-def _read_all(view: View, held: HeldColumns | None, ask: Ask, num_rows: int) -> Candidates:
-    """Every moment that passes the filters, distances by an exact scan."""
+def _read_all(view: View, limits: Limits, ask: Ask, num_rows: int, num_objects: int | None) -> Candidates:
+    """Every moment that passes the filters, or all that can matter; distances by an exact scan."""
     named = _name_columns(view, ask)
-    columns = _leave_out_held(held, named)
+    columns = view.list_unheld(named)
     if ask.text_vector is None and ask.look_vector is None:
-        return Candidates(_add_held(held, view.read(ask.sql, columns), named), num_rows, True)
+        return Candidates(view.read(ask.sql, named), num_rows, True)
+    if num_objects is not None and _is_told_by_memory(ask):
+        places = limits.list_passing(ask.where)
+        if places is not None:
+            return _read_promising(view, ask, places, num_objects)
     by_text = (
         None
         if ask.text_vector is None
@@ -243,19 +229,48 @@ def _read_all(view: View, held: HeldColumns | None, ask: Ask, num_rows: int) -> 
     if ask.look_vector is None:
         assert by_text is not None, "one of the vectors is there"
         cosines = 1 - to_numpy(by_text[DISTANCE])
-        return Candidates(_add_held(held, by_text, named), num_rows, True, cosines)
+        return Candidates(view.add_held(by_text, named), num_rows, True, cosines)
     wanted = columns if by_text is None else [ROW_ID]
     by_look = view.measure_distances("object_vector", ask.look_vector, ask.sql, num_rows, wanted)
     if by_text is None:
         by_text = by_look
     looks = dict(zip(by_look[ROW_ID].to_pylist(), (1 - to_numpy(by_look[DISTANCE])).tolist(), strict=True))
     return Candidates(
-        _add_held(held, by_text, named),
+        view.add_held(by_text, named),
         num_rows,
         True,
         cosines=None if ask.text_vector is None else 1 - to_numpy(by_text[DISTANCE]),
         looks=np.array([looks.get(row, np.nan) for row in by_text[ROW_ID].to_pylist()], dtype=np.float64),
     )
+
+
+def _is_told_by_memory(ask: Ask) -> bool:
+    """Whether columns in memory tell what an object can reach at most, so that few vectors need be read."""
+    query = ask.query
+    if ask.look_vector is not None or ask.keeps is not None or query.relations or query.count:
+        return False
+    conditions = tuple(query.list_conditions())
+    return any(condition.kind != "word" for condition in conditions) and all(
+        condition.kind != "change" for condition in conditions
+    )
+
+
+def _read_promising(view: View, ask: Ask, places: Rows, num_objects: int) -> Candidates:
+    """The moments of those objects, of all at these places, that can be among the best so many.
+
+    Without the text the score is what an object reaches at most, and the text takes a known share of it.
+    """
+    assert view.held is not None, "it was asked which moments pass"
+    bare, least_share = leave_out_texts(ask.query)
+    held = view.held.take(places)
+    groups = Groups(bare, Candidates(held.table, len(places), True))
+    row_ids = held.row_ids[groups.find_promising(least_share, num_objects)]
+    named = _name_columns(view, ask)
+    if len(row_ids) <= MAX_TAKEN_ROWS:
+        found = view.take(row_ids.tolist(), named)
+    else:
+        found = view.read(ask.sql, named)
+    return replace(_measure(ask, found, len(places)), is_all=True)
 
 
 def _measure(ask: Ask, found: pa.Table, num_rows: int) -> Candidates:

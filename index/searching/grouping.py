@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tubelet.index.searching.candidates import Candidates, Rows
+from tubelet.index.held_columns import Rows
 from tubelet.index.searching.judging import Values, to_numpy
 from tubelet.index.searching.scoring import RowScores, score_rows
 from tubelet.index.searching.sequences import match_steps
 from tubelet.index.structured_query import Query
+
+if TYPE_CHECKING:
+    from tubelet.index.searching.candidates import Candidates
 
 SCORE_DECIMALS = 9
 
@@ -27,8 +32,8 @@ class Groups:
         self.moments = candidates.moments
         self.starts = to_numpy(self.moments["start_s"])
         encoded = pc.dictionary_encode(_join_chunks(self.moments["object_id"]))
-        codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-        self.names = encoded.dictionary
+        used, codes = np.unique(encoded.indices.to_numpy(zero_copy_only=False), return_inverse=True)
+        self.names = encoded.dictionary.take(pa.array(used))  # columns in memory know all names of the index
         self.order: Rows = np.lexsort((self.starts, codes))
         self.numbers: Rows = codes[self.order]
         self.first: Rows = np.searchsorted(self.numbers, np.arange(len(self.names)))
@@ -51,6 +56,16 @@ class Groups:
             * match_steps(self.query.steps, factors, self.numbers)
         )
         return values
+
+    def find_promising(self, least_share: float, num_wanted: int) -> Rows:
+        """Rows of the objects that may be among the best so many, if an object reaches what it scores here at
+        most, and that share of it at least."""
+        scores = self.score_objects()
+        if num_wanted >= len(scores):
+            return np.sort(self.order)
+        enough = np.partition(scores, len(scores) - num_wanted)[len(scores) - num_wanted]
+        may = scores >= least_share * enough - 10.0 ** (1 - SCORE_DECIMALS)
+        return np.sort(self.order[may[self.numbers]])
 
     def sort_objects(self, scores: Values, limit: int) -> Rows:
         """The best `limit` objects: by score, then by when their best moment begins, then by id."""

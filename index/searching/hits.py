@@ -21,7 +21,18 @@ from tubelet.records import Hit, HitRelation, HitStep
 _HIT_COLUMNS = (
     *KEY_COLUMNS,
     *SCORED_COLUMNS,
-    *("uri", "caption", "category", "category_score", "kinds", "heading", "turn_deg", "box_middle"),
+    *(
+        "moment_id",
+        "words",
+        "uri",
+        "caption",
+        "category",
+        "category_score",
+        "kinds",
+        "heading",
+        "turn_deg",
+        "box_middle",
+    ),
     *("thumbnail", "caption_source"),
 )
 
@@ -41,6 +52,7 @@ def make_hits(view: View, query: Query, ranked: Sequence[Ranked], moments: pa.Ta
     for item in ranked:
         row = rows[place_of[item.row]]
         taken = [None if step is None else place_of[step] for step in item.steps]
+        seen = [rows[place] for place in taken if place is not None]
         reasons = Reasons(
             common=_list_judged(query.conditions, judged, place_of[item.row], row),
             steps=tuple(
@@ -52,17 +64,14 @@ def make_hits(view: View, query: Query, ranked: Sequence[Ranked], moments: pa.Ta
             cosine=_get(some, "_cosine", place_of[item.row]),
             look=_get(some, "_look", place_of[item.row]),
         )
-        hits.append(_make_hit(query, item, row, reasons, [some.slice(p, 1) for p in taken if p is not None]))
+        hits.append(_make_hit(query, item, row, reasons, seen))
     return hits
 
 
 def _make_hit(
-    query: Query, item: Ranked, row: Mapping[str, Any], reasons: Reasons, steps: Sequence[pa.Table]
+    query: Query, item: Ranked, row: Mapping[str, Any], reasons: Reasons, steps: Sequence[Mapping[str, Any]]
 ) -> Hit:
-    told = tuple(
-        HitStep(step["moment_id"][0].as_py(), step["start_s"][0].as_py(), step["end_s"][0].as_py())
-        for step in steps
-    )
+    told = tuple(HitStep(step["moment_id"], step["start_s"], step["end_s"]) for step in steps)
     return Hit(
         object_id=row["object_id"],
         moment_id=row["moment_id"],

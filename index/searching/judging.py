@@ -55,10 +55,10 @@ HEADING_ANGLES = {
 SIZES = ("tiny", "small", "medium", "large")
 
 SCORED_COLUMNS = (
-    *("words", "label", "colours", "colour_shares", "size", "heading_deg", "speed", "turn", "stopped"),
+    *("label", "colours", "colour_shares", "size", "heading_deg", "speed", "turn", "stopped"),
     *("approaching", "leaving", "entry_side", "exit_side", "box_mean", "frame_width", "frame_height"),
 )
-"""What judging reads of the table of moments."""
+"""What judging reads of the table of moments, beside `words` where conditions ask for words."""
 
 BEFORE_COLUMN = "_stopped_before"
 """Whether the object stood in its moment before this one; null in its first. Only `change` looks at it."""
@@ -89,6 +89,15 @@ def multiply_factors(conditions: Iterable[Condition], moments: pa.Table) -> Valu
     for condition in conditions:
         product *= measure_factor(condition, judge(condition, moments))
     return product
+
+
+def measure_fit(conditions: Iterable[Condition], moments: pa.Table) -> Values:
+    """How well each row meets conditions together: the product of their values."""
+    fit = np.ones(len(moments))
+    for condition in conditions:
+        values = judge(condition, moments)
+        fit *= np.where(np.isnan(values), UNKNOWN, values)
+    return fit
 
 
 def match_colours(names: Iterable[str]) -> frozenset[str]:

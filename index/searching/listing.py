@@ -8,16 +8,17 @@ list never lacks a row for having been made the quick way.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tubelet.index.held_columns import HeldColumns, Mask
+from tubelet.index.held_columns import HeldColumns, Mask, Rows
 from tubelet.index.searching.view import View
 from tubelet.index.searching.where import Where
+from tubelet.index.sql import join_all, make_name_filter
 
 MIN_WALK, MAX_WALK = 1_000, 10_000
 """So many rows are walked through."""
@@ -40,9 +41,9 @@ class Walk:
 class Limits:
     """What limits let through, by the columns in memory where they are held, else by asking LanceDB."""
 
-    def __init__(self, view: View, held: HeldColumns | None) -> None:
+    def __init__(self, view: View) -> None:
         self._view = view
-        self.held = held
+        self.held = view.held
         self._masks: dict[str, Mask | None] = {}
 
     def count(self, where: Where | None) -> int:
@@ -61,6 +62,26 @@ class Limits:
         if where.sql not in self._masks:
             self._masks[where.sql] = where.test(self.held)
         return self._masks[where.sql]
+
+    def list_passing(self, where: Where | None) -> Rows | None:
+        """Places of the held moments that pass; None where that cannot be told by them."""
+        if self.held is None:
+            return None
+        if where is None:
+            return np.arange(len(self.held))
+        mask = self.find_mask(where)
+        return None if mask is None else np.flatnonzero(mask)
+
+    def read_same_objects(self, rows: Sequence[int], where: Where | None, columns: Sequence[str]) -> pa.Table:
+        """Columns of all moments, within a limit, of the objects that these rows are of."""
+        if self.held is None or (where is not None and where.test is None):
+            objects = self._view.take(rows, ["object_id"])["object_id"].unique().to_pylist()
+            own = join_all([None if where is None else where.sql, make_name_filter("object_id", objects)])
+            return self._view.read(own, columns)
+        same = self.held.find_same("object_id", self.held.find(rows))
+        mask = self.find_mask(where)
+        row_ids = self.held.row_ids[same if mask is None else same & mask]
+        return self._view.take(row_ids.tolist(), columns)
 
     def list_videos(self, where: Where, most_rows: int) -> list[str] | None:
         """The videos that hold a moment that passes; None where more than so many pass."""

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tubelet.index.searching.candidates import Candidates, Rows
 from tubelet.index.searching.grouping import SCORE_DECIMALS, Groups
 from tubelet.index.searching.judging import BEFORE_COLUMN, Values, to_numpy
+from tubelet.index.searching.listing import Limits
 from tubelet.index.searching.relating import Related, RelationJudge, measure_relation_factor
 from tubelet.index.searching.scoring import RowScores
 from tubelet.index.searching.sequences import match_steps, trace_steps
 from tubelet.index.searching.surroundings import Surroundings, Window
 from tubelet.index.searching.view import View
-from tubelet.index.sql import make_name_filter
 from tubelet.index.structured_query import Query
+from tubelet.index.tables import ROW_ID
 
 MAX_LOOKED_AT = 2_000
 """At most so many objects are looked at with what is around them."""
@@ -97,6 +99,7 @@ def _look_around(
     done, size = 0, FIRST_BATCH
     notes: tuple[str, ...] = ()
     while done < len(order):
+        worst = -np.inf
         if len(found) >= num_wanted:
             worst = sorted((item.score for item in found), reverse=True)[num_wanted - 1]
             if worst > bound[order[done]] + 10**-SCORE_DECIMALS:
@@ -105,6 +108,7 @@ def _look_around(
             notes = (f"relations, counts and stops were judged on the best {done} of {num_possible} objects",)
             break
         batch = order[done : done + min(size, MAX_LOOKED_AT - done)]
+        batch = batch[bound[batch] + 10**-SCORE_DECIMALS >= worst]
         found += _look_at(view, groups, batch, changes=changes)
         done, size = done + len(batch), min(MAX_BATCH, size * BATCH_GROWTH)
     found = [item for item in found if round(item.score, SCORE_DECIMALS) >= min_score]
@@ -128,8 +132,7 @@ def _look_at(view: View, groups: Groups, numbers: Rows, *, changes: bool) -> lis
         _list_tries(groups, scores, item, int(number)) for item, number in zip(chosen, numbers, strict=True)
     ]
     windows = {row: _make_window(groups, row) for tries in tried for _, rows in tries for row in rows}
-    margin_s = RelationJudge.needed_margin_s(groups.query)
-    around = Surroundings.load(view, list(windows.values()), margin_s)
+    around = Surroundings.load(view, groups.query, list(windows.values()))
     judge = RelationJudge(groups.query, around, list(windows.values()))
     words = groups.moments["words"]
     looks = {row: _look(judge, groups.query, window, words[row].as_py()) for row, window in windows.items()}
@@ -174,7 +177,6 @@ def _apply(item: Ranked, look: tuple[tuple[Related, ...], float | None]) -> Rank
 def _make_window(groups: Groups, row: int) -> Window:
     moments = groups.moments
     return Window(
-        moments["moment_id"][row].as_py(),
         groups.name_of(row),
         moments["video_id"][row].as_py(),
         float(groups.starts[row]),
@@ -191,11 +193,10 @@ def _rescore(view: View, groups: Groups, numbers: Rows) -> RowScores:
 
 def find_before(view: View, moments: pa.Table) -> pa.Array:
     """For each moment whether its object stood in the moment before, null in its first."""
-    objects = moments["object_id"].unique().to_pylist()
-    columns = view.name_columns("object_id", "start_s", "stopped")
-    everything = view.read(make_name_filter("object_id", objects), columns)
+    columns = ("object_id", "start_s", "stopped")
+    everything = Limits(view).read_same_objects(moments[ROW_ID].to_pylist(), None, columns)
     told: dict[str, tuple[NDArray[np.float64], list[bool]]] = {}
-    names = everything["object_id"].to_numpy(zero_copy_only=False).astype(str)
+    names = pc.cast(everything["object_id"], pa.string()).to_numpy(zero_copy_only=False).astype(str)
     starts = to_numpy(everything["start_s"])
     stopped = everything["stopped"].to_pylist()
     order = np.lexsort((starts, names))

@@ -15,10 +15,10 @@ import numpy as np
 
 from tubelet.index.searching.candidates import Rows
 from tubelet.index.searching.geometry import find_reach, is_paired, measure_relation, measure_relations
-from tubelet.index.searching.judging import UNKNOWN, Values, judge
+from tubelet.index.searching.judging import UNKNOWN, Values, measure_fit
 from tubelet.index.searching.pairs import Track
-from tubelet.index.searching.surroundings import MARGIN_S, ORDER_MARGIN_S, Surroundings, Window
-from tubelet.index.structured_query import Condition, Count, Query, Relation
+from tubelet.index.searching.surroundings import LEAST_FIT, MARGIN_S, ORDER_MARGIN_S, Surroundings, Window
+from tubelet.index.structured_query import Count, Query, Relation
 from tubelet.index.words import tokenize
 
 RELATION_FLOOR = 0.4
@@ -33,7 +33,6 @@ MAX_OTHERS = 24
 Met = tuple[float, Rows]
 """How well another object meets a relation, and its rows."""
 
-_LEAST_FIT = 0.05
 _COUNTED = 0.5
 """From here on an object counts as one that was asked for."""
 
@@ -55,19 +54,13 @@ class RelationJudge:
         self._query = query
         self._around = surroundings
         self._labels = surroundings.moments["label"]
-        self._fits = [self._measure_fit(relation.conditions) for relation in query.relations]
+        self._fits = [measure_fit(relation.conditions, surroundings.moments) for relation in query.relations]
         self._mentions = [set(tokenize(relation.phrase)) for relation in query.relations]
         self._found = [
             self._measure_together(relation, fits, windows) if is_paired(relation.kind) else {}
             for relation, fits in zip(query.relations, self._fits, strict=True)
         ]
-        self._own_fit = self._measure_fit(query.conditions) if query.count else None
-
-    @staticmethod
-    def needed_margin_s(query: Query) -> float:
-        """How far around a moment the relations of a query look."""
-        ordered = any(relation.kind in ("after", "before") for relation in query.relations)
-        return ORDER_MARGIN_S if ordered else MARGIN_S
+        self._own_fit = measure_fit(query.conditions, surroundings.moments) if query.count else None
 
     def judge_relations(self, window: Window, words: str) -> list[Related]:
         """Every relation of the query, on one moment, whose stemmed words are given."""
@@ -141,7 +134,7 @@ class RelationJudge:
     def _find_others(self, relation: Relation, fits: Values, window: Window) -> list[Met]:
         """Other objects that may meet a relation, those that fit best first, and how well they fit."""
         margin_s = _find_margin_s(relation)
-        others = self._around.find_others(window, margin_s, fits, _LEAST_FIT, find_reach(relation.kind))
+        others = self._around.find_others(window, margin_s, fits, LEAST_FIT, find_reach(relation.kind))
         fitting = ((float(fits[rows].max()), rows) for rows in others)
         return sorted(fitting, key=lambda pair: -pair[0])[:MAX_OTHERS]
 
@@ -158,14 +151,6 @@ class RelationJudge:
             return "", ""
         row = int(found[0][1][0])
         return self._around.moments["object_id"][row].as_py(), self._labels[row].as_py()
-
-    def _measure_fit(self, conditions: Sequence[Condition]) -> Values:
-        """How well each moment around meets conditions: the product of their values."""
-        fit = np.ones(len(self._around.moments))
-        for condition in conditions:
-            values = judge(condition, self._around.moments)
-            fit *= np.where(np.isnan(values), UNKNOWN, values)
-        return fit
 
 
 def measure_relation_factor(value: float) -> float:

@@ -10,14 +10,15 @@ is A * (0.8 + 0.2 * T), or T where no look is asked either.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tubelet.index.searching.judging import Values, multiply_factors, to_numpy
-from tubelet.index.structured_query import Query
+from tubelet.index.searching.judging import FLOORS, Values, multiply_factors, to_numpy
+from tubelet.index.structured_query import Condition, Query
 
 TEXT_WEIGHT = 0.2
 """How much of the score the text decides where something measured is asked."""
@@ -61,6 +62,25 @@ def score_rows(
     else:
         likeness = 1 - TEXT_WEIGHT + TEXT_WEIGHT * text if measured else text
     return RowScores(common, steps, likeness, common * likeness)
+
+
+def leave_out_texts(query: Query) -> tuple[Query, float]:
+    """A query without what only texts tell, which scores higher, and the share of its score that is left at
+    least when the texts are told."""
+
+    def without(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
+        return tuple(condition for condition in conditions if condition.kind != "word")
+
+    words = [condition for condition in query.list_conditions() if condition.kind == "word"]
+    bare = replace(
+        query,
+        text="",
+        text_vector=(),
+        words=(),
+        conditions=without(query.conditions),
+        steps=tuple(replace(step, conditions=without(step.conditions)) for step in query.steps),
+    )
+    return bare, (1 - TEXT_WEIGHT) * FLOORS["word"] ** len(words)
 
 
 def score_text(query: Query, moments: pa.Table, cosines: Values | None) -> Values | None:

@@ -14,12 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tubelet.index.searching.candidates import KEY_COLUMNS, Rows
-from tubelet.index.searching.judging import SCORED_COLUMNS, Values, to_numpy
+from tubelet.index.held_columns import HeldColumns, Rows
+from tubelet.index.searching.candidates import KEY_COLUMNS
+from tubelet.index.searching.judging import SCORED_COLUMNS, Values, measure_fit, to_numpy
 from tubelet.index.searching.pairs import Track
 from tubelet.index.searching.paths import Paths
 from tubelet.index.searching.view import View
 from tubelet.index.sql import join_all, join_any, make_name_filter
+from tubelet.index.structured_query import Query
+from tubelet.index.tables import ROW_ID
 
 MARGIN_S = 2.0
 """A moment's surroundings begin so long before it and end so long after it."""
@@ -29,12 +32,17 @@ ORDER_MARGIN_S = 20.0
 
 VIDEOS_A_READ = 64
 
+LEAST_FIT = 0.05
+"""An object that fits what is asked of another one less than this is not meant."""
+
+Spans = dict[str, list[tuple[float, float]]]
+"""Stretches of time, by video."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """A moment of an object, as surroundings are looked up for it."""
 
-    moment_id: str
     object_id: str
     video_id: str
     start_s: float
@@ -56,22 +64,28 @@ class Surroundings:
         self._extents, self._lengths = self._paths.measure_extents()
 
     @classmethod
-    def load(cls, view: View, windows: Sequence[Window], margin_s: float) -> Surroundings:
-        """Read what is in the windows' videos at their times, and that much before and after."""
-        columns = view.name_columns(*KEY_COLUMNS, *SCORED_COLUMNS, "path")
-        spans = _merge_spans(windows, margin_s)
-        parts = []
-        names = sorted(spans)
-        for first in range(0, len(names), VIDEOS_A_READ):
-            some = names[first : first + VIDEOS_A_READ]
-            limits = [
-                f"{make_name_filter('video_id', [video])} AND end_s >= {start!r} AND start_s <= {end!r}"
-                for video in some
-                for start, end in spans[video]
-            ]
-            where = join_all([make_name_filter("video_id", some), join_any(limits)])
-            parts.append(view.read(where, columns))
-        return cls(pa.concat_tables(parts).combine_chunks())
+    def load(cls, view: View, query: Query, windows: Sequence[Window]) -> Surroundings:
+        """Read what is in the windows' videos at their times, and a while before and after.
+
+        Of the other objects only those are there that a relation or the count can mean.
+        """
+        asked = [relation.conditions for relation in query.relations]
+        asked += [query.conditions] if query.count else []
+        words = ["words"] if any(each.kind == "word" for some in asked for each in some) else []
+        columns = [*KEY_COLUMNS, *SCORED_COLUMNS, *words]
+        ordered = any(relation.kind in ("after", "before") for relation in query.relations)
+        spans = _merge_spans(windows, ORDER_MARGIN_S if ordered else MARGIN_S)
+        if view.held is None:
+            return cls(_read_spans(view, spans, [*columns, "path"]))
+        around = view.take(_list_span_rows(view.held, spans), columns)
+        fits = [measure_fit(conditions, around) >= LEAST_FIT for conditions in asked]
+        objects = _number(around["object_id"])
+        own = [objects.names[window.object_id] for window in windows]
+        counts = np.isin(objects.numbers, own) | np.logical_or.reduce(fits)
+        kept = np.isin(objects.numbers, objects.numbers[counts])
+        around = around.filter(pa.array(kept))
+        paths = view.take(around[ROW_ID].to_pylist(), ["path"])
+        return cls(around.append_column("path", paths["path"]))
 
     def find_others(
         self, window: Window, margin_s: float, fits: Values, least_fit: float, reach: float = np.inf
@@ -140,13 +154,44 @@ def _number(column: pa.ChunkedArray) -> _Numbered:
     encoded = pc.dictionary_encode(column).combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):  # pyarrow leaves an empty column in chunks
         return _Numbered({}, np.empty(0, dtype=np.int64))
-    names = {name: number for number, name in enumerate(encoded.dictionary.to_pylist())}
-    return _Numbered(names, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64))
+    used, numbers = np.unique(encoded.indices.to_numpy(zero_copy_only=False), return_inverse=True)
+    names = encoded.dictionary.take(pa.array(used)).to_pylist()
+    return _Numbered({name: number for number, name in enumerate(names)}, numbers)
 
 
-def _merge_spans(windows: Sequence[Window], margin_s: float) -> dict[str, list[tuple[float, float]]]:
+def _list_span_rows(held: HeldColumns, spans: Spans) -> list[int]:
+    """Ids of the moments that are seen in some stretches of time of their videos."""
+    starts, ends = held.numbers("start_s"), held.numbers("end_s")
+    parts = [np.empty(0, dtype=np.uint64)]
+    for video_id in sorted(spans):
+        places = held.list_of_video(video_id)
+        inside = np.zeros(len(places), dtype=bool)
+        for start, end in spans[video_id]:
+            inside |= (ends[places] >= start) & (starts[places] <= end)
+        parts.append(held.row_ids[places[inside]])
+    rows: list[int] = np.concatenate(parts).tolist()
+    return rows
+
+
+def _read_spans(view: View, spans: Spans, columns: Sequence[str]) -> pa.Table:
+    """The moments that are seen in some stretches of time of their videos, where no columns are in memory."""
+    parts = []
+    names = sorted(spans)
+    for first in range(0, len(names), VIDEOS_A_READ):
+        some = names[first : first + VIDEOS_A_READ]
+        limits = [
+            f"{make_name_filter('video_id', [video])} AND end_s >= {start!r} AND start_s <= {end!r}"
+            for video in some
+            for start, end in spans[video]
+        ]
+        where = join_all([make_name_filter("video_id", some), join_any(limits)])
+        parts.append(view.read(where, columns))
+    return pa.concat_tables(parts).combine_chunks()
+
+
+def _merge_spans(windows: Sequence[Window], margin_s: float) -> Spans:
     """For each video, stretches of time that hold all windows and their margins, apart from each other."""
-    spans: dict[str, list[tuple[float, float]]] = {}
+    spans: Spans = {}
     for window in sorted(windows, key=lambda window: (window.video_id, window.start_s)):
         start, end = window.start_s - margin_s, window.end_s + margin_s
         known = spans.setdefault(window.video_id, [])

@@ -75,7 +75,8 @@ class View:
         """Columns to read: those that are wanted and there."""
         return [name for name in dict.fromkeys(wanted) if name in self.columns]
 
-    def hold_columns(self) -> HeldColumns | None:
+    @cached_property
+    def held(self) -> HeldColumns | None:
         """Columns of all moments in sight, in memory; None where there are too many."""
         return self._snapshot.hold_columns()
 
@@ -120,13 +121,30 @@ class View:
         )
 
     def take(self, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        """The rows with these ids, in their order, with their ids."""
-        wanted = [name for name in columns if name != ROW_ID]
+        """The rows with these ids, in their order, with their ids. Columns in memory are not read."""
+        wanted = [name for name in self.list_unheld(columns) if name != ROW_ID]
+        row_ids = pa.array(rows, pa.uint64())
+        if not wanted:
+            return self.add_held(pa.table({ROW_ID: row_ids}), columns)
         with explain_failure(self.moments, "read"):
             found: pa.Table = self.moments.take_row_ids(list(rows)).select([*wanted, ROW_ID]).to_arrow()
-        order = pc.index_in(pa.array(rows, pa.uint64()), value_set=found[ROW_ID].combine_chunks())
+        order = pc.index_in(row_ids, value_set=found[ROW_ID].combine_chunks())
         assert order.null_count == 0, "rows of the same version are there"
-        return found.take(order)
+        return self.add_held(found.take(order), columns)
+
+    def list_unheld(self, columns: Sequence[str]) -> list[str]:
+        """Those of some columns that must be read."""
+        return [name for name in columns if self.held is None or not self.held.has(name)]
+
+    def add_held(self, found: pa.Table, columns: Sequence[str]) -> pa.Table:
+        """Rows that were read, with those of the columns that are in memory."""
+        if self.held is None:
+            return found
+        rows = pa.array(self.held.find(found[ROW_ID].to_numpy()))
+        known = self.held.table.select([name for name in columns if self.held.has(name)]).take(rows)
+        for name in known.column_names:
+            found = found.append_column(name, known[name])
+        return found
 
     def scan(self, where: str | None, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Every row that passes a filter, a few thousand at a time."""
@@ -144,6 +162,7 @@ class View:
         return request if narrowed is None else request.where(narrowed)
 
     def read(self, where: str | None, columns: Sequence[str], limit: int | None = None) -> pa.Table:
-        """Moments in any order, with their row ids."""
-        request = self._limit(self.moments.search(), where).select(list(columns)).with_row_id(True)
-        return read_rows(self.moments, request.limit(limit))
+        """Moments in any order, with their row ids. Columns in memory are not read."""
+        wanted = self.list_unheld(columns) or [ROW_ID]  # no column at all would mean every one
+        request = self._limit(self.moments.search(), where).select(wanted).with_row_id(True)
+        return self.add_held(read_rows(self.moments, request.limit(limit)), columns)
