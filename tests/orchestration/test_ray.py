@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests.orchestration.celery_workers import DYING_TRACKER, ROOT, SIGNS, wait_until
+from tests.orchestration.celery_workers import DYING_TRACKER, ROOT, SIGNS, run_worker, wait_until
 from tests.orchestration.conftest import index_here, read_rows
 from tests.orchestration.light_models import LIGHT
 from tests.orchestration.ray_head import BAD_QUESTION, FULL_STOP, NOTING_CAPTIONER, RayHead, make_request
+from tests.redis_server import RedisServer, has_redis
 from tubelet.errors import (
     DependencyError,
     ModelError,
@@ -183,6 +184,12 @@ def served(ray_head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield settings
 
 
+def _list_served(head: RayHead) -> list[int]:
+    """How many requests came together, each time that the served captioner was asked."""
+    noted = head.signs / "batches"
+    return list(map(int, noted.read_text().split())) if noted.exists() else []
+
+
 def _make_captioner(settings: Settings, **kwargs: Any) -> Any:
     from tubelet.orchestration.served_captioner import ServedCaptioner
 
@@ -194,8 +201,7 @@ def test_what_is_served_is_what_the_model_says(served: Settings, ray_head: RayHe
     assert captioner.name == AttributesCaptioner().name
     requests = [make_request(seed) for seed in range(9)]
     assert captioner.describe(requests) == AttributesCaptioner().describe(requests)
-    sizes = list(map(int, (ray_head.signs / "batches").read_text().split()))
-    assert max(sizes) == 2, "requests go together, as many as may"
+    assert max(_list_served(ray_head)) == 2, "requests go together, as many as may"
 
 
 def test_one_bad_request_spoils_no_other(served: Settings) -> None:
@@ -253,8 +259,7 @@ def test_rows_stay_the_same_though_an_actor_is_killed_and_the_captioner_is_serve
     again = {"retry_base_s": 0.0, "lease_s": 600.0, "workers": 1}
     models = {**SERVED, **LIGHT, "tracker": DYING_TRACKER}
     settings = _settings(tmp_path, ray_head, captioner_app=APP, **again, **models)
-    batches = ray_head.signs / "batches"
-    before = len(batches.read_text().split()) if batches.exists() else 0
+    before = len(_list_served(ray_head))
     report = index_sources([str(short_clip)], settings=settings)
     assert [video.state for video in report.videos] == ["indexed"]
 
@@ -265,9 +270,27 @@ def test_rows_stay_the_same_though_an_actor_is_killed_and_the_captioner_is_serve
     assert [text for text in texts if "died: its actor died" in text]
 
     rows = read_rows(tmp_path)
-    sizes = list(map(int, batches.read_text().split()[before:]))
+    sizes = _list_served(ray_head)[before:]
     assert sum(sizes) == len(rows["moments"]) > 0
     assert max(sizes) <= settings.captioner_batch
     monkeypatch.setenv(SIGNS, str(ray_head.signs))  # where it is written that the tracker has died
     alone = {"home": tmp_path / "alone", **models}
     assert rows == index_here(short_clip, load_settings(alone, environment={}))
+
+
+@pytest.mark.redis
+@pytest.mark.skipif(not has_redis(), reason="redis-server is not installed")
+def test_a_task_of_celery_hands_its_describing_to_ray(
+    served: Settings, ray_head: RayHead, short_clip: Path, tmp_path: Path
+) -> None:
+    """The worker has an address of Ray and the name of an application; it loads no captioner."""
+    with RedisServer(tmp_path / "redis", appendfsync="no") as server:
+        to_ray = {"ledger": server.url, "captioner_app": APP}
+        settings = _settings(tmp_path, ray_head, executor="celery", **to_ray, **SERVED)
+        place = {**to_ray, **settings.model_dump(include={"ray_address", "index_uri", "work_uri"})}
+        environment = {f"TUBELET_{name.upper()}": value for name, value in place.items()}
+        before = len(_list_served(ray_head))
+        with run_worker(environment, tmp_path / "worker.log", concurrency=1):
+            (video,) = index_sources([str(short_clip)], settings=settings).videos
+    assert (video.state, video.reason) == ("indexed", "")
+    assert sum(_list_served(ray_head)[before:]) == len(read_rows(tmp_path)["moments"]) > 0
