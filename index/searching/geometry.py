@@ -7,11 +7,11 @@ not removed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from tubelet.index.searching.pairs import Array, Pair, Track, measure_areas, pair_up
+from tubelet.index.searching.pairs import Array, Pairs, Track, Tracks, find_centres, measure_areas, pair_up
 from tubelet.index.structured_query import INVERSE, RelationKind
 
 STILL_LENGTHS_PER_S = 0.15
@@ -21,37 +21,25 @@ BEST_S = 1.0
 """A relation counts by the second in which it holds best; following takes two."""
 
 MAX_CROSSING_POINTS = 32
+CROSSING_S = 6.0
+"""Two that are where their ways cross so many seconds apart do not cross."""
 
 
 def measure_relation(kind: RelationKind, first: Track, second: Track) -> float:
     """How much the first object stands in this relation to the second, 0..1."""
-    return measure_relations(kind, [first], [second])[0]
+    return float(measure_relations(kind, Tracks.join([first]), Tracks.join([second]))[0])
 
 
-def measure_relations(kind: RelationKind, firsts: Sequence[Track], seconds: Sequence[Track]) -> list[float]:
-    """The same for each first object and its second."""
-    if kind in _SINGLE_FORMULAS:
-        return [_measure_single(kind, first, second) for first, second in zip(firsts, seconds, strict=True)]
+def measure_relations(kind: RelationKind, firsts: Tracks, seconds: Tracks) -> Array:
+    """The same for each first object and its second; 0 where there is nothing of one of them."""
     reach = find_reach(kind)
     if kind not in _FORMULAS:
         firsts, seconds, kind = seconds, firsts, INVERSE[kind]
-    values = [0.0] * len(firsts)
-    seen = [place for place in range(len(firsts)) if len(firsts[place].times) and len(seconds[place].times)]
-    if seen:
-        pairs = pair_up([firsts[place] for place in seen], [seconds[place] for place in seen], reach)
-        for place, pair in zip(seen, pairs, strict=True):
-            if pair is not None:
-                values[place] = float(np.clip(_FORMULAS[kind](pair), 0.0, 1.0))
+    values = np.zeros(len(firsts.counts))
+    seen = np.flatnonzero((firsts.counts > 0) & (seconds.counts > 0))
+    if len(seen):
+        values[seen] = np.clip(_FORMULAS[kind](firsts.take(seen), seconds.take(seen), reach), 0.0, 1.0)
     return values
-
-
-def is_paired(kind: RelationKind) -> bool:
-    """Whether it is measured on both objects at the same times, best for many pairs at once."""
-    return kind not in _SINGLE_FORMULAS
-
-
-def _measure_single(kind: RelationKind, first: Track, second: Track) -> float:
-    return _SINGLE_FORMULAS[kind](first, second) if len(first.times) and len(second.times) else 0.0
 
 
 def find_reach(kind: RelationKind) -> float:
@@ -65,16 +53,16 @@ def fade(values: Array, full: float, zero: float) -> Array:
     return faded
 
 
-def _find_best(values: Array, times: Array, window_s: float = BEST_S) -> float:
+def _find_best(values: Array, pairs: Pairs, window_s: float = BEST_S) -> Array:
     """The highest mean over any stretch of `window_s`; over all of it where it is shorter."""
-    if times[-1] - times[0] <= window_s:
-        return float(values.mean())
-    ends = np.searchsorted(times, times + window_s, side="right")
-    whole = times + window_s <= times[-1] + 1e-9
-    sums = np.concatenate([[0.0], np.cumsum(values)])
+    times, tracks = pairs.times, pairs.tracks
     starts = np.arange(len(times))
-    means = (sums[ends] - sums[starts]) / (ends - starts)
-    return float(means[whole].max())
+    ends = tracks.count_until(times + window_s, tracks.groups)
+    sums = np.add.reduceat(np.append(values, 0.0), np.stack([starts, ends], axis=1).ravel())[::2]
+    whole = times + window_s <= tracks.ends[tracks.groups] + 1e-9
+    best = pairs.find_highest(np.where(whole, sums / (ends - starts), -np.inf))
+    is_short = tracks.ends - tracks.starts <= window_s
+    return np.where(is_short, pairs.sum_up(values) / tracks.counts, best)
 
 
 def _moves(velocity: Array) -> Array:
@@ -93,103 +81,118 @@ def _is_ahead(cosine: Array) -> Array:
     return fade(cosine, 0.7, 0.3)
 
 
-def _measure_near(pair: Pair) -> float:
-    return _find_best(fade(pair.gap, 1.0, 2.5), pair.times)
+def _measure_near(pairs: Pairs) -> Array:
+    return _find_best(fade(pairs.gap, 1.0, 2.5), pairs)
 
 
-def _measure_touch(pair: Pair) -> float:
-    low = np.maximum(pair.first[:, :2], pair.second[:, :2])
-    high = np.minimum(pair.first[:, 2:], pair.second[:, 2:])
+def _measure_touch(pairs: Pairs) -> Array:
+    low = np.maximum(pairs.first[:, :2], pairs.second[:, :2])
+    high = np.minimum(pairs.first[:, 2:], pairs.second[:, 2:])
     shared = np.prod(np.maximum(high - low, 0.0), axis=1)
-    smaller = np.minimum(measure_areas(pair.first), measure_areas(pair.second))
-    return _find_best(np.clip(shared / np.maximum(smaller, 1e-6) / 0.25, 0.0, 1.0), pair.times)
+    smaller = np.minimum(measure_areas(pairs.first), measure_areas(pairs.second))
+    return _find_best(np.clip(shared / np.maximum(smaller, 1e-6) / 0.25, 0.0, 1.0), pairs)
 
 
-def _measure_behind(pair: Pair) -> float:
+def _measure_behind(pairs: Pairs) -> Array:
     """Behind as they move: the second lies ahead. Where both stand: further up in the picture, and close."""
-    first_moves, second_moves = _moves(pair.first_velocity), _moves(pair.second_velocity)
-    way = np.where(first_moves[:, None] > 0, pair.first_velocity, pair.second_velocity)
-    moving = _is_ahead(_cosine(way, pair.offset)) * fade(pair.gap, 3.0, 6.0)
-    lower = (pair.second[:, 3] - pair.first[:, 3]) / pair.length
-    standing = np.clip(lower / 0.3, 0.0, 1.0) * fade(pair.gap, 1.0, 3.0)
-    return _find_best(np.where(first_moves + second_moves > 0, moving, standing), pair.times)
+    first_moves, second_moves = _moves(pairs.first_velocity), _moves(pairs.second_velocity)
+    way = np.where(first_moves[:, None] > 0, pairs.first_velocity, pairs.second_velocity)
+    moving = _is_ahead(_cosine(way, pairs.offset)) * fade(pairs.gap, 3.0, 6.0)
+    lower = (pairs.second[:, 3] - pairs.first[:, 3]) / pairs.length
+    standing = np.clip(lower / 0.3, 0.0, 1.0) * fade(pairs.gap, 1.0, 3.0)
+    return _find_best(np.where(first_moves + second_moves > 0, moving, standing), pairs)
 
 
-def _measure_following(pair: Pair) -> float:
-    both = _moves(pair.first_velocity) * _moves(pair.second_velocity)
-    same_way = fade(_cosine(pair.first_velocity, pair.second_velocity), 0.7, 0.0)
-    ahead = _is_ahead(_cosine(pair.first_velocity, pair.offset))
-    return _find_best(both * same_way * ahead * fade(pair.gap, 4.0, 8.0), pair.times, 2 * BEST_S)
+def _measure_following(pairs: Pairs) -> Array:
+    both = _moves(pairs.first_velocity) * _moves(pairs.second_velocity)
+    same_way = fade(_cosine(pairs.first_velocity, pairs.second_velocity), 0.7, 0.0)
+    ahead = _is_ahead(_cosine(pairs.first_velocity, pairs.offset))
+    return _find_best(both * same_way * ahead * fade(pairs.gap, 4.0, 8.0), pairs, 2 * BEST_S)
 
 
-def _measure_passing(pair: Pair) -> float:
+def _measure_passing(pairs: Pairs) -> Array:
     """The second is ahead first and behind later, by half a length each, and they come close."""
-    moving = _moves(pair.first_velocity)
-    if not moving.any():
-        return 0.0
-    speeds = np.hypot(*pair.first_velocity.T)
-    ahead = (pair.offset * pair.first_velocity).sum(axis=1) / np.maximum(speeds, 1e-9)
-    ahead = ahead[moving > 0]
-    before = np.maximum.accumulate(ahead)
-    after = np.maximum.accumulate(-ahead[::-1])[::-1]
-    turned = float(np.minimum(before, after).max())
-    return float(np.clip(turned / 0.5, 0.0, 1.0) * fade(pair.gap, 1.5, 4.0).max())
+    moving = _moves(pairs.first_velocity) > 0
+    speeds = np.hypot(*pairs.first_velocity.T)
+    ahead = (pairs.offset * pairs.first_velocity).sum(axis=1) / np.maximum(speeds, 1e-9)
+    before = pairs.find_highest_so_far(np.where(moving, ahead, -np.inf))
+    after = pairs.find_highest_so_far(np.where(moving, -ahead, -np.inf), backwards=True)
+    turned = pairs.find_highest(np.minimum(before, after))
+    near: Array = np.clip(turned / 0.5, 0.0, 1.0) * pairs.find_highest(fade(pairs.gap, 1.5, 4.0))
+    return near
 
 
-def _measure_overtaking(pair: Pair) -> float:
+def _measure_overtaking(pairs: Pairs) -> Array:
     """Passing one that moves the same way."""
-    mean = [velocity.mean(axis=0, keepdims=True) for velocity in (pair.first_velocity, pair.second_velocity)]
-    same_way = float(fade(_cosine(mean[0], mean[1]), 0.7, 0.0)[0])
-    return _measure_passing(pair) * same_way * float(_moves(pair.second_velocity).mean() > 0.5)
+    ways = [pairs.sum_up(velocity) for velocity in (pairs.first_velocity, pairs.second_velocity)]
+    same_way = fade(_cosine(*ways), 0.7, 0.0)
+    moves = pairs.sum_up(_moves(pairs.second_velocity)) / pairs.tracks.counts > 0.5
+    overtaking: Array = _measure_passing(pairs) * same_way * moves
+    return overtaking
 
 
-def _measure_towards(pair: Pair) -> float:
+def _measure_towards(pairs: Pairs) -> Array:
     """The distance shrinks by an own length while the first moves the second's way."""
-    distance = np.hypot(*pair.offset.T)
-    shrunk = float((np.maximum.accumulate(distance) - distance).max())
-    moving = _moves(pair.first_velocity) > 0
-    if not moving.any():
-        return 0.0
-    heading = float(_cosine(pair.first_velocity, pair.offset)[moving].mean())
-    return float(np.clip(shrunk, 0.0, 1.0) * np.clip(heading / 0.5, 0.0, 1.0))
+    distance = np.hypot(*pairs.offset.T)
+    shrunk = pairs.find_highest(pairs.find_highest_so_far(distance) - distance)
+    return np.clip(shrunk, 0.0, 1.0) * _measure_way(pairs, pairs.offset)
 
 
-def _measure_away(pair: Pair) -> float:
+def _measure_away(pairs: Pairs) -> Array:
     """The distance grows by an own length while the first moves away from the second."""
-    distance = np.hypot(*pair.offset.T)
-    grown = float((distance - np.minimum.accumulate(distance)).max())
-    moving = _moves(pair.first_velocity) > 0
-    if not moving.any():
-        return 0.0
-    heading = float(_cosine(pair.first_velocity, -pair.offset)[moving].mean())
-    return float(np.clip(grown, 0.0, 1.0) * np.clip(heading / 0.5, 0.0, 1.0))
+    distance = np.hypot(*pairs.offset.T)
+    grown = pairs.find_highest(distance + pairs.find_highest_so_far(-distance))
+    return np.clip(grown, 0.0, 1.0) * _measure_way(pairs, -pairs.offset)
 
 
-def _measure_side(x: float, y: float) -> Callable[[Pair], float]:
+def _measure_way(pairs: Pairs, direction: Array) -> Array:
+    """How much the first moves in a direction while it moves; 0 where it never does."""
+    moving = _moves(pairs.first_velocity)
+    along = pairs.sum_up(moving * _cosine(pairs.first_velocity, direction))
+    way: Array = np.clip(along / np.maximum(pairs.sum_up(moving), 1.0) / 0.5, 0.0, 1.0)
+    return way
+
+
+def _measure_side(x: float, y: float) -> Callable[[Pairs], Array]:
     """Whether the first lies in this direction of the screen from the second, and not far from it."""
 
-    def measure(pair: Pair) -> float:
-        direction = np.broadcast_to(np.array([x, y]), pair.offset.shape)
-        beside = _is_ahead(_cosine(-pair.offset, direction)) * fade(pair.gap, 2.0, 5.0)
-        return _find_best(beside, pair.times)
+    def measure(pairs: Pairs) -> Array:
+        direction = np.broadcast_to(np.array([x, y]), pairs.offset.shape)
+        beside = _is_ahead(_cosine(-pairs.offset, direction)) * fade(pairs.gap, 2.0, 5.0)
+        return _find_best(beside, pairs)
 
     return measure
 
 
-def _measure_together(first: Track, second: Track) -> float:
+def _measure_together(firsts: Tracks, seconds: Tracks, _reach: float) -> Array:
     """Seen at the same time: for a second, or for as long as the shorter of the two is seen."""
-    shared = min(first.times[-1], second.times[-1]) - max(first.times[0], second.times[0])
-    if shared < 0:
-        return 0.0
-    shorter = min(BEST_S, *(float(track.times[-1] - track.times[0]) for track in (first, second)))
-    return 1.0 if shorter <= 0 else float(np.clip(shared / shorter, 0.0, 1.0))
+    shared = np.minimum(firsts.ends, seconds.ends) - np.maximum(firsts.starts, seconds.starts)
+    lengths = [tracks.ends - tracks.starts for tracks in (firsts, seconds)]
+    shorter = np.minimum(BEST_S, np.minimum(*lengths))
+    whole = shared / np.where(shorter > 0, shorter, 1.0)
+    return np.where(shared < 0, 0.0, np.where(shorter > 0, whole, 1.0))
 
 
-def _measure_order(later: Track, earlier: Track) -> float:
+def _measure_order(laters: Tracks, earliers: Tracks, _reach: float) -> Array:
     """The middle of one is at least half a second after the other's, and not long after its end."""
-    apart = (later.times[0] + later.times[-1] - earlier.times[0] - earlier.times[-1]) / 2
-    pause = np.array([later.times[0] - earlier.times[-1]])
-    return float(np.clip(apart / 0.5, 0.0, 1.0) * fade(pause, 5.0, 20.0)[0])
+    apart = (laters.starts + laters.ends - earliers.starts - earliers.ends) / 2
+    after: Array = np.clip(apart / 0.5, 0.0, 1.0) * fade(laters.starts - earliers.ends, 5.0, 20.0)
+    return after
+
+
+def _measure_crossings(firsts: Tracks, seconds: Tracks, _reach: float) -> Array:
+    """Pairs whose ways lie apart, or that are there at quite different times, are not looked at closer."""
+    low, high = [], []
+    for tracks in (firsts, seconds):
+        centres = find_centres(tracks.values)
+        low.append(np.minimum.reduceat(centres, tracks.edges[:-1], axis=0))
+        high.append(np.maximum.reduceat(centres, tracks.edges[:-1], axis=0))
+    near = (np.maximum(*low) <= np.minimum(*high) + 1e-6).all(axis=1)
+    apart_s = np.maximum(firsts.starts, seconds.starts) - np.minimum(firsts.ends, seconds.ends)
+    values = np.zeros(len(near))
+    for place in np.flatnonzero(near & (apart_s <= CROSSING_S)).tolist():
+        values[place] = _measure_crossing(firsts.get(place), seconds.get(place))
+    return values
 
 
 def _measure_crossing(first: Track, second: Track) -> float:
@@ -211,7 +214,7 @@ def _measure_crossing(first: Track, second: Track) -> float:
         return 0.0
     at_a = a.times[:-1, None] + along_a * np.diff(a.times)[:, None]
     at_b = b.times[None, :-1] + along_b * np.diff(b.times)[None, :]
-    values = fade(np.abs(at_a - at_b)[meets], 2.0, 6.0) * fade(sine[meets], 0.5, 0.17)
+    values = fade(np.abs(at_a - at_b)[meets], 2.0, CROSSING_S) * fade(sine[meets], 0.5, 0.17)
     return float(values.max())
 
 
@@ -222,26 +225,36 @@ def _thin(track: Track) -> Track:
     return Track(track.times[places], track.boxes[places])
 
 
-_SINGLE_FORMULAS: Mapping[RelationKind, Callable[[Track, Track], float]] = {
-    "after": _measure_order,
-    "before": lambda earlier, later: _measure_order(later, earlier),
-    "with": _measure_together,
-    "crosses": _measure_crossing,
-}
+def _beside(formula: Callable[[Pairs], Array]) -> Callable[[Tracks, Tracks, float], Array]:
+    """A formula on two objects at the same times; 0 where they never come near enough."""
 
-_FORMULAS: Mapping[RelationKind, Callable[[Pair], float]] = {
-    "follows": _measure_following,
-    "behind": _measure_behind,
-    "next-to": _measure_near,
-    "passes": _measure_passing,
-    "overtakes": _measure_overtaking,
-    "touches": _measure_touch,
-    "towards": _measure_towards,
-    "away-from": _measure_away,
-    "left-of": _measure_side(-1.0, 0.0),
-    "right-of": _measure_side(1.0, 0.0),
-    "above": _measure_side(0.0, -1.0),
-    "below": _measure_side(0.0, 1.0),
+    def measure(firsts: Tracks, seconds: Tracks, reach: float) -> Array:
+        values = np.zeros(len(firsts.counts))
+        pairs = pair_up(firsts, seconds, reach)
+        if pairs is not None:
+            values[pairs.which] = formula(pairs)
+        return values
+
+    return measure
+
+
+_FORMULAS: Mapping[RelationKind, Callable[[Tracks, Tracks, float], Array]] = {
+    "after": _measure_order,
+    "before": lambda earliers, laters, reach: _measure_order(laters, earliers, reach),
+    "with": _measure_together,
+    "crosses": _measure_crossings,
+    "follows": _beside(_measure_following),
+    "behind": _beside(_measure_behind),
+    "next-to": _beside(_measure_near),
+    "passes": _beside(_measure_passing),
+    "overtakes": _beside(_measure_overtaking),
+    "touches": _beside(_measure_touch),
+    "towards": _beside(_measure_towards),
+    "away-from": _beside(_measure_away),
+    "left-of": _beside(_measure_side(-1.0, 0.0)),
+    "right-of": _beside(_measure_side(1.0, 0.0)),
+    "above": _beside(_measure_side(0.0, -1.0)),
+    "below": _beside(_measure_side(0.0, 1.0)),
 }
 
 _REACH: Mapping[RelationKind, float] = {

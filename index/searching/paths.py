@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tubelet.index.searching.judging import Values, to_numpy
+from tubelet.index.searching.pairs import Rows, Tracks, list_ranges
 from tubelet.index.structured_query import Query, Region, SearchFilter, TimeWindow
 
 MIN_LENGTH_PX = 1e-3
@@ -26,10 +27,11 @@ class Paths:
         self.times: Values = to_numpy(points.field("t"))
         self.boxes: Values = np.stack([to_numpy(points.field(side)) for side in _SIDES], axis=1)
 
-    def get(self, row: int) -> tuple[Values, Values]:
-        """Times (n) and boxes (n, 4) of one moment."""
-        part = slice(self.offsets[row], self.offsets[row + 1])
-        return self.times[part], self.boxes[part]
+    def join(self, rows: Rows, groups: Rows, num_groups: int) -> Tracks:
+        """The paths of some moments, those of one group joined to one; groups are numbered from 0."""
+        counts = np.diff(self.offsets)[rows]
+        places = list_ranges(self.offsets[rows], counts)
+        return Tracks.sort(self.times[places], np.repeat(groups, counts), self.boxes[places], num_groups)
 
     def measure_extents(self) -> tuple[Values, Values]:
         """For each moment the box around all its boxes (m, 4), and its own length where it is largest (m)."""

@@ -131,14 +131,14 @@ def _look_at(view: View, groups: Groups, numbers: Rows, *, changes: bool) -> lis
     tried = [
         _list_tries(groups, scores, item, int(number)) for item, number in zip(chosen, numbers, strict=True)
     ]
-    windows = {row: _make_window(groups, row) for tries in tried for _, rows in tries for row in rows}
-    around = Surroundings.load(view, groups.query, list(windows.values()))
-    judge = RelationJudge(groups.query, around, list(windows.values()))
+    rows = list(dict.fromkeys(row for tries in tried for _, met in tries for row in met))
+    windows = [_make_window(groups, row) for row in rows]
+    judge = RelationJudge(groups.query, Surroundings.load(view, groups.query, windows), windows)
     words = groups.moments["words"]
-    looks = {row: _look(judge, groups.query, window, words[row].as_py()) for row, window in windows.items()}
+    looks = {row: _look(judge, groups.query, place, words[row].as_py()) for place, row in enumerate(rows)}
     best = []
     for tries in tried:
-        options = [_apply(item, looks[row]) for item, rows in tries for row in rows]
+        options = [_apply(item, looks[row]) for item, met in tries for row in met]
         best.append(
             max(options, key=lambda item: (round(item.score, SCORE_DECIMALS), -groups.starts[item.row]))
         )
@@ -159,9 +159,9 @@ def _list_tries(
 
 
 def _look(
-    judge: RelationJudge, query: Query, window: Window, words: str
+    judge: RelationJudge, query: Query, place: int, words: str
 ) -> tuple[tuple[Related, ...], float | None]:
-    return tuple(judge.judge_relations(window, words)), judge.judge_count(window) if query.count else None
+    return tuple(judge.judge_relations(place, words)), judge.judge_count(place) if query.count else None
 
 
 def _apply(item: Ranked, look: tuple[tuple[Related, ...], float | None]) -> Ranked:

@@ -6,7 +6,7 @@ moments runs through.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tubelet.index.held_columns import HeldColumns, Rows
+from tubelet.index.held_columns import HeldColumns, Mask, Rows
 from tubelet.index.searching.candidates import KEY_COLUMNS
 from tubelet.index.searching.judging import SCORED_COLUMNS, Values, measure_fit, to_numpy
-from tubelet.index.searching.pairs import Track
+from tubelet.index.searching.pairs import Tracks, list_ranges
 from tubelet.index.searching.paths import Paths
 from tubelet.index.searching.view import View
 from tubelet.index.sql import join_all, join_any, make_name_filter
@@ -28,7 +28,8 @@ MARGIN_S = 2.0
 """A moment's surroundings begin so long before it and end so long after it."""
 
 ORDER_MARGIN_S = 20.0
-"""The same for what comes before or after."""
+ORDERED = ("after", "before")
+"""The same for what comes before or after: these relations."""
 
 VIDEOS_A_READ = 64
 
@@ -47,6 +48,24 @@ class Window:
     video_id: str
     start_s: float
     end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Other objects near windows: number p is near the window at place `windows[p]` and has there the rows
+    from `edges[p]` to `edges[p + 1]`, of which the one that fits best fits `fits[p]`."""
+
+    windows: Rows
+    fits: Values
+    rows: Rows
+    edges: Rows
+
+    def keep_best(self, most: int) -> Others:
+        """At most so many of each window, those that fit best."""
+        kept = np.arange(len(self.windows)) - np.searchsorted(self.windows, self.windows) < most
+        counts = np.diff(self.edges)[kept]
+        rows = self.rows[list_ranges(self.edges[:-1][kept], counts)]
+        return Others(self.windows[kept], self.fits[kept], rows, np.concatenate([[0], np.cumsum(counts)]))
 
 
 class Surroundings:
@@ -73,7 +92,7 @@ class Surroundings:
         asked += [query.conditions] if query.count else []
         words = ["words"] if any(each.kind == "word" for some in asked for each in some) else []
         columns = [*KEY_COLUMNS, *SCORED_COLUMNS, *words]
-        ordered = any(relation.kind in ("after", "before") for relation in query.relations)
+        ordered = any(relation.kind in ORDERED for relation in query.relations)
         spans = _merge_spans(windows, ORDER_MARGIN_S if ordered else MARGIN_S)
         if view.held is None:
             return cls(_read_spans(view, spans, [*columns, "path"]))
@@ -88,50 +107,72 @@ class Surroundings:
         return cls(around.append_column("path", paths["path"]))
 
     def find_others(
-        self, window: Window, margin_s: float, fits: Values, least_fit: float, reach: float = np.inf
-    ) -> list[Rows]:
-        """Rows of other objects that are seen within a window's margin, each object's together.
+        self,
+        windows: Sequence[Window],
+        margin_s: float,
+        fits: Values,
+        least_fit: float,
+        reach: float = np.inf,
+    ) -> Others:
+        """Other objects that are seen within each window's margin, those of a window that fit best first.
 
         Only objects with a row that fits at least `least_fit`, and that come nearer than `reach` own lengths
         (of the larger), where the window's object is seen there too.
         """
-        rows = self._find_rows(window, margin_s)
-        name = self._objects.names.get(window.object_id, -1)
-        own, others = rows[self._objects.numbers[rows] == name], rows[self._objects.numbers[rows] != name]
-        near = fits[others] >= least_fit
-        if np.isfinite(reach) and len(own):
-            box = np.concatenate([self._extents[own, :2].min(axis=0), self._extents[own, 2:].max(axis=0)])
-            apart = np.maximum(self._extents[others, :2], box[:2]) - np.minimum(
-                self._extents[others, 2:], box[2:]
-            )
-            length = np.maximum(self._lengths[others], self._lengths[own].max())
-            near &= np.hypot(*np.maximum(apart, 0.0).T) <= reach * length
-        if not near.any():
-            return []
-        numbers = self._objects.numbers[others]
-        kept = np.isin(numbers, np.unique(numbers[near]))
-        others, numbers = others[kept], numbers[kept]
-        order = np.argsort(numbers, kind="stable")
-        return np.split(others[order], np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else []
+        rows, places, is_own = self._find_rows(windows, margin_s)
+        near = ~is_own & (fits[rows] >= least_fit)
+        if np.isfinite(reach):
+            near &= self._is_near(rows, places, is_own, len(windows), reach)
+        keys = places * len(self._objects.names) + self._objects.numbers[rows]
+        kept = np.isin(keys, keys[near])
+        rows, places, keys = rows[kept], places[kept], keys[kept]
+        order = np.argsort(keys, kind="stable")
+        first = np.flatnonzero(np.diff(keys[order], prepend=-1))
+        counts = np.diff(first, append=len(order))
+        best = np.maximum.reduceat(fits[rows[order]], first) if len(first) else np.empty(0)
+        windows_of = places[order[first]]
+        sorting = np.lexsort((-best, windows_of))
+        return Others(
+            windows_of[sorting],
+            best[sorting],
+            rows[order[list_ranges(first[sorting], counts[sorting])]],
+            np.concatenate([[0], np.cumsum(counts[sorting])]),
+        )
 
-    def find_own(self, window: Window, margin_s: float) -> Rows:
-        """Rows of the object itself within a window's margin."""
-        rows = self._find_rows(window, margin_s)
-        name = self._objects.names.get(window.object_id, -1)
-        own: Rows = rows[self._objects.numbers[rows] == name]
-        return own
+    def join_others(self, others: Others) -> Tracks:
+        """The path of each other object over its rows."""
+        numbers = np.repeat(np.arange(len(others.windows)), np.diff(others.edges))
+        return self._paths.join(others.rows, numbers, len(others.windows))
 
-    def join_tracks(self, rows: Iterable[int]) -> Track:
-        """The path of one object over some of its moments."""
-        parts = [self._paths.get(int(row)) for row in rows]
-        if not parts:
-            return Track(np.empty(0), np.empty((0, 4)))
-        if len(parts) == 1:
-            return Track(*parts[0])
-        times, first = np.unique(np.concatenate([times for times, _ in parts]), return_index=True)
-        return Track(times, np.concatenate([boxes for _, boxes in parts])[first])
+    def join_own(self, windows: Sequence[Window], margin_s: float) -> Tracks:
+        """The path of each window's object over its moments within a margin."""
+        rows, places, is_own = self._find_rows(windows, margin_s)
+        return self._paths.join(rows[is_own], places[is_own], len(windows))
 
-    def _find_rows(self, window: Window, margin_s: float) -> Rows:
+    def _find_rows(self, windows: Sequence[Window], margin_s: float) -> tuple[Rows, Rows, Mask]:
+        """Rows within the margin of each window, the window's place, and whether it is its own object's."""
+        parts = [self._find_rows_around(window, margin_s) for window in windows]
+        rows = np.concatenate([np.empty(0, dtype=np.int64), *parts])
+        places = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        own = np.array([self._objects.names.get(window.object_id, -1) for window in windows], dtype=np.int64)
+        return rows, places, self._objects.numbers[rows] == own[places]
+
+    def _is_near(self, rows: Rows, places: Rows, is_own: Mask, num_windows: int, reach: float) -> Mask:
+        """Whether rows come near their window's object, or that is not seen there."""
+        own, at = rows[is_own], places[is_own]
+        low, high = np.full((num_windows, 2), np.inf), np.full((num_windows, 2), -np.inf)
+        lengths = np.zeros(num_windows)
+        np.minimum.at(low, at, self._extents[own, :2])
+        np.maximum.at(high, at, self._extents[own, 2:])
+        np.maximum.at(lengths, at, self._lengths[own])
+        apart = np.maximum(self._extents[rows, :2], low[places]) - np.minimum(
+            self._extents[rows, 2:], high[places]
+        )
+        length = np.maximum(self._lengths[rows], lengths[places])
+        near: Mask = np.hypot(*np.maximum(apart, 0.0).T) <= reach * length
+        return near | (lengths[places] == 0)
+
+    def _find_rows_around(self, window: Window, margin_s: float) -> Rows:
         number = self._videos.names.get(window.video_id)
         if number is None:
             return np.empty(0, dtype=np.int64)

@@ -22,7 +22,7 @@ from tests.index.factories import (
 from tubelet.index.query import parse_query
 from tubelet.index.search import search_page
 from tubelet.index.searching.geometry import measure_relation, measure_relations
-from tubelet.index.searching.pairs import Track, pair_up
+from tubelet.index.searching.pairs import Track, Tracks, pair_up
 from tubelet.index.searching.relating import CAPTION_EVIDENCE, RELATION_FLOOR, compare_count
 from tubelet.index.store import IndexStore
 from tubelet.index.structured_query import INVERSE, Count, RelationKind
@@ -280,7 +280,7 @@ def test_many_pairs_at_once_are_what_each_is_alone() -> None:
 
     firsts, seconds = ([make_random_track(number + shift) for number in range(60)] for shift in (0, 4))
     for kind in get_args(RelationKind):
-        together = measure_relations(kind, firsts, seconds)
+        together = measure_relations(kind, Tracks.join(firsts), Tracks.join(seconds))
         alone = [measure_relation(kind, *pair) for pair in zip(firsts, seconds, strict=True)]
         assert together == pytest.approx(alone, abs=1e-9)
         assert max(together) > 0, kind
@@ -289,11 +289,12 @@ def test_many_pairs_at_once_are_what_each_is_alone() -> None:
 def test_boxes_between_known_times_lie_on_straight_lines() -> None:
     first = Track(np.array([0.0, 4.0]), np.array([[0, 0, 10, 10], [40, 0, 50, 10]], dtype=float))
     second = Track(np.array([1.0, 3.0, 9.0]), np.array([[0, 20, 10, 30]] * 3, dtype=float))
-    (pair, none) = pair_up([first, first], [second, Track(np.array([5.0]), second.boxes[:1])])
-    assert none is None
+    later = Track(np.array([5.0]), second.boxes[:1])
+    pair = pair_up(Tracks.join([first, first]), Tracks.join([later, second]))
     assert pair is not None
+    assert pair.which.tolist() == [1]
     assert pair.times.tolist() == [1, 3, 4]
     assert pair.first[:, 0].tolist() == [10, 30, 40]
     assert pair.first_velocity[:, 0].tolist() == pytest.approx([1, 1, 1])  # 10 px a second, own length 10
     assert pair.gap.tolist() == pytest.approx([1.0, np.hypot(20, 10) / 10, np.hypot(30, 10) / 10])
-    assert pair_up([first], [second], reach=0.9) == [None]
+    assert pair_up(Tracks.join([first]), Tracks.join([second]), reach=0.9) is None
