@@ -12,16 +12,18 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 
 from tests.orchestration.celery_workers import DEADLINE_S, ROOT, SIGNS, wait_until
+from tests.orchestration.light_models import LIGHT
 from tubelet.errors import ModelError
 from tubelet.model.describing.attributes import AttributesCaptioner
 from tubelet.model.describing.base import DescribeRequest, Description, ObjectView
 from tubelet.records import Attributes, Box, Motion
-from tubelet.settings import Settings
+from tubelet.settings import Settings, load_settings
 
 BAD_QUESTION = "what does nobody know?"
 FULL_STOP = "wait for the sign"
@@ -73,6 +75,13 @@ def run_head(folder: Path) -> Iterator[RayHead]:
     finally:
         _kill_family(head)
         shutil.rmtree(short)
+
+
+def make_settings(tmp_path: Path, head: RayHead, **more: Any) -> Settings:
+    """Settings of a run on a head; index and chunk results lie in the folder."""
+    shared = {"index_uri": str(tmp_path / "index"), "work_uri": str(tmp_path / "work")}
+    values = {"home": tmp_path / "home", "executor": "ray", "ray_address": head.address, **shared, **LIGHT}
+    return load_settings({**values, **more}, environment={})
 
 
 def _kill_family(head: psutil.Popen) -> None:
