@@ -36,7 +36,7 @@ from tubelet.model.marking import parse_box
 from tubelet.orchestration.looking import look_at_picture
 from tubelet.orchestration.searching import Verification, search_index
 from tubelet.records import SearchResult
-from tubelet.settings import Settings, load_settings
+from tubelet.settings import load_settings
 
 
 @app.command("search")
@@ -93,25 +93,43 @@ def search_command(
     within = make_limits(videos, labels, colours)
     if like:
         query = dataclasses.replace(query, like=like)
-    if image is not None:
-        place = parse_box(crop) if crop else mask
-        query = dataclasses.replace(query, object_vector=look_at_picture(image, place, settings))
-    elif crop or mask is not None:
+    if image is None and (crop or mask is not None):
         raise InputError("A crop or mask is given without a picture", expected="--image FILE", do="name it")
-    if query == Query() and within == SearchFilter():
+    place = parse_box(crop) if crop else mask
+    if image is not None and not settings.server:
+        query = dataclasses.replace(query, object_vector=look_at_picture(image, place, settings))
+    if query == Query() and within == SearchFilter() and image is None:
         raise QueryError(
             "Nothing was asked",
             expected='a sentence, such as "red car turning left", or one of the options',
             do="say what to look for",
         )
     if settings.server:
-        if verify or thumbnails is not None:
+        if isinstance(place, Path) or thumbnails is not None:
             raise InputError(
-                "--verify and --thumbnails are given with a service",
-                expected="a search of hits alone",
-                do="leave them out",
+                "--mask or --thumbnails is given with a service",
+                expected="a search of hits alone, by a picture with --crop",
+                do="leave it out",
             )
-        page = _ask_service(settings, sentence, query, within, limit, min_score, cursor)
+        is_plain = bool(sentence) and query == parse_query(sentence)  # then the service reads it
+        with open_client(settings) as client:
+            page: dict[str, Any] = client.search(
+                sentence if is_plain else "",
+                structured=None if is_plain or query == Query() else query.to_json(),
+                image=_read_picture(image) if image is not None else b"",
+                crop=place or (),
+                filters={
+                    name: value
+                    for name, value in dataclasses.asdict(within).items()
+                    if value not in ((), None)
+                },
+                limit=limit,
+                min_score=min_score,
+                cursor=cursor,
+                verify=verify,
+                verify_seconds=verify_seconds,
+            )
+        page = {**page, "query": sentence or page["query"]}
         if as_json:
             print_json(page)
         else:
@@ -150,28 +168,15 @@ def _print_page(result: SearchResult, pictures: Path | None = None) -> None:
         console.print(f"[dim]Next page:[/] --cursor {result.next_cursor}", highlight=False, soft_wrap=True)
 
 
-def _ask_service(
-    settings: Settings,
-    sentence: str,
-    query: Query,
-    within: SearchFilter,
-    limit: int,
-    min_score: float,
-    cursor: str,
-) -> dict[str, Any]:
-    """The page of hits of a service. A sentence that nothing was added to is read there."""
-    is_plain = bool(sentence) and query == parse_query(sentence)
-    filters = {name: value for name, value in dataclasses.asdict(within).items() if value not in ((), None)}
-    with open_client(settings) as client:
-        page = client.search(
-            sentence if is_plain else "",
-            structured=None if is_plain else query.to_json(),
-            filters=filters,
-            limit=limit,
-            min_score=min_score,
-            cursor=cursor,
-        )
-    return {**page, "query": sentence or page["query"]}
+def _read_picture(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"The picture {path} cannot be read: {error.strerror}",
+            expected="a JPEG or PNG",
+            do="check its path",
+        ) from None
 
 
 def print_hits(result: SearchResult) -> None:

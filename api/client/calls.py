@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 from collections.abc import Mapping, Sequence
@@ -170,14 +171,22 @@ def search(
     *,
     structured: Mapping[str, Any] | None,
     like: str,
+    image: bytes,
+    crop: Sequence[float],
     filters: Mapping[str, Any] | None,
     limit: int,
     min_score: float,
     cursor: str,
+    verify: int,
+    verify_seconds: float,
 ) -> Call[SearchPage]:
     """Search."""
     body: dict[str, Any] = {"query": query, "like": like, "limit": limit}
     body |= {"min_score": min_score, "cursor": cursor}
+    if image:
+        body["image"] = {"data": base64.b64encode(image).decode()} | ({"crop": list(crop)} if crop else {})
+    if verify:
+        body["verify"] = {"count": verify, "seconds": verify_seconds}
     if structured is not None:
         body["structured"] = dict(structured)
     if filters:

@@ -105,21 +105,33 @@ class Client:
         *,
         structured: Mapping[str, Any] | None = None,
         like: str = "",
+        image: bytes = b"",
+        crop: Sequence[float] = (),
         filters: Mapping[str, Any] | None = None,
         limit: int = 10,
         min_score: float = 0.0,
         cursor: str = "",
+        verify: int = 0,
+        verify_seconds: float = 20.0,
     ) -> SearchPage:
-        """Find objects by a sentence or a structured query, by an object, by limits."""
+        """Find objects by a sentence or a structured query, by an object, by a picture, by limits.
+
+        `image` is a JPEG or PNG, and `crop` where in it the object is: x0, y0, x1, y1 in pixels. The
+        captioner checks `verify` of the best hits.
+        """
         return self._do(
             calls.search(
                 query,
                 structured=structured,
                 like=like,
+                image=image,
+                crop=crop,
                 filters=filters,
                 limit=limit,
                 min_score=min_score,
                 cursor=cursor,
+                verify=verify,
+                verify_seconds=verify_seconds,
             )
         )
 

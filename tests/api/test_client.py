@@ -10,11 +10,14 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx2
+import numpy as np
 import pytest
 
 from tests.api.conftest import Served, StartService
-from tests.api.tiny_index import make_settings
+from tests.api.tiny_index import COLOUR_RECOGNISER, fill_home, make_settings
+from tests.orchestration.light_models import LIGHT_EMBEDDER
 from tubelet.api.cli.app import run
 from tubelet.api.client import ApiError, AsyncClient, Client, ServiceAwayError, calls
 from tubelet.errors import InputError, TransientError
@@ -180,14 +183,52 @@ def test_waits_grow_and_heed_the_service() -> None:
     assert max(wait(0, "soon") or 0 for _ in range(50)) <= calls.FIRST_WAIT_S
 
 
-def test_commands_ask_the_service(
-    start_service: StartService, service: Served, tmp_path: Path, clip: Path
-) -> None:
-    def command(*arguments: str, code: int = 0) -> str:
-        with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as errors:
-            assert run([*arguments]) == code, errors.getvalue()
-        return " ".join(errors.getvalue().split()) if code else out.getvalue()
+def command(*arguments: str, code: int = 0) -> str:
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as errors:
+        assert run([*arguments]) == code, errors.getvalue()
+    return " ".join(errors.getvalue().split()) if code else out.getvalue()
 
+
+def test_a_picture_is_looked_at_by_the_service(
+    start_service: StartService, tmp_path: Path, clip: Path
+) -> None:
+    served = start_service(fill_home(tmp_path / "home", clip, recogniser=COLOUR_RECOGNISER))
+    picture = np.zeros((40, 80, 3), np.uint8)
+    picture[:, :40], picture[:, 40:] = (0, 0, 255), (255, 0, 0)  # red and blue, as OpenCV has them
+    path = tmp_path / "both.png"
+    cv2.imwrite(str(path), picture)
+    with Client(served.address) as client:
+        for crop, wanted in (((0, 0, 40, 40), {"o1", "o2"}), ((40, 0, 80, 40), {"o3"})):
+            hits = client.search(image=path.read_bytes(), crop=crop)["hits"]
+            assert {hit["object_id"] for hit in hits if hit["score"] > 0.9} == wanted
+            assert any(reason.startswith("looks alike") for reason in hits[0]["why"])
+        turning = client.search("turning right", image=path.read_bytes(), crop=(0, 0, 40, 40))["hits"]
+        assert turning[0]["object_id"] == "o2"
+
+    async def ask() -> list[str]:
+        async with AsyncClient(served.address) as client:
+            page = await client.search(image=path.read_bytes(), crop=(40, 0, 80, 40), limit=1)
+            return [hit["object_id"] for hit in page["hits"]]
+
+    assert asyncio.run(ask()) == ["o3"]
+    asked = ("search", "--server", served.address, "--json", "--limit", "1")
+    told = json.loads(command(*asked, "--image", str(path), "--crop", "40,0,80,40"))
+    assert [hit["object_id"] for hit in told["hits"]] == ["o3"]
+    told = json.loads(command(*asked, "--image", str(path), "--crop", "0,0,40,40", "turning right"))
+    assert [hit["object_id"] for hit in told["hits"]] == ["o2"]
+    assert "cannot be read" in command(*asked, "--image", str(tmp_path / "none.png"), code=2)
+    assert "with --crop" in command(*asked, "--image", str(path), "--mask", str(path), code=2)
+    told = json.loads(command(*asked, "--verify", "1", "car"))
+    assert "answers no questions" in " ".join(told["notes"])
+
+
+def test_commands_ask_the_service(
+    start_service: StartService,
+    service: Served,
+    tmp_path: Path,
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = json.loads(command("search", "--server", service.address, "--json", "red car"))
     with Client(service.address) as client:
         assert found == client.search("red car")
@@ -197,7 +238,9 @@ def test_commands_ask_the_service(
     assert json.loads(windowed)["hits"] == []
     assert "A blue van" in command("search", "--server", service.address, "blue van")
     away = command("search", "--server", "http://127.0.0.1:1", "--thumbnails", "x", "car", code=2)
-    assert "leave them out" in away
+    assert "leave it out" in away
+    monkeypatch.setenv("TUBELET_EMBEDDER", LIGHT_EMBEDDER)
+    assert json.loads(command("search", "--home", str(service.settings.home), "--json", "red car")) == found
 
     served = start_service(make_settings(tmp_path / "service"))
     at = ("--server", served.address)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tests.index.factories import (
     MODELS,
@@ -15,6 +18,7 @@ from tests.index.factories import (
 )
 from tests.orchestration.light_models import LIGHT_EMBEDDER, HashEmbedder
 from tubelet.index.store import IndexStore
+from tubelet.model.recognising.base import Crop, Recognition
 from tubelet.records import Source
 from tubelet.settings import Settings
 from tubelet.workers.probe import probe_video
@@ -26,6 +30,28 @@ CAPTIONS = (
     ("A red car turns right.", "red", "right"),
     ("A blue van goes straight.", "blue", "none"),
 )
+
+
+LOOKS = {"red": (1.0, 0.0, 0.0), "blue": (0.0, 0.0, 1.0)}
+
+
+class ColourRecogniser:
+    """The mean colour as a vector."""
+
+    name = "colour@1"
+    num_dimensions = 3
+
+    def recognise(self, objects: Sequence[Sequence[Crop]]) -> list[Recognition]:
+        means = [np.mean([crop.image[crop.mask].mean(axis=0) for crop in crops], axis=0) for crops in objects]
+        vectors = [mean / max(np.linalg.norm(mean), 1e-6) for mean in means]
+        return [Recognition("", 0.0, (), tuple(vector.tolist())) for vector in vectors]
+
+
+def make_recogniser(settings: Settings) -> ColourRecogniser:
+    return ColourRecogniser()
+
+
+COLOUR_RECOGNISER = f"{__name__}:make_recogniser"
 
 
 def make_settings(home: Path, **fields: Any) -> Settings:
@@ -40,8 +66,12 @@ def fill_home(
     """Index three made-up objects of a real clip. `mark` sets the ids and captions of one home apart."""
     settings = make_settings(home, **fields)
     embedder = HashEmbedder()
+    dimensions = 0 if settings.recogniser_name == "none" else ColourRecogniser.num_dimensions
     store = IndexStore.open(
-        settings.index_location, create=True, text_dimensions=embedder.num_dimensions, object_dimensions=0
+        settings.index_location,
+        create=True,
+        text_dimensions=embedder.num_dimensions,
+        object_dimensions=dimensions,
     )
     video = probe_video(clip, source or identify_file(clip), timeout_s=60)
     captions = [f"{caption[:-1]}{f' {mark}' if mark else ''}." for caption, _, _ in CAPTIONS]
@@ -58,6 +88,7 @@ def fill_home(
             path=make_path(1.0, 3.0, x=60, y=80),
             end_s=3.0,
             text_vector=tuple(vector.tolist()),
+            object_vector=LOOKS[colour] if dimensions else (),
             thumbnail=THUMBNAIL,
         )
         for number, (caption, (_, colour, turn), vector) in enumerate(
