@@ -52,6 +52,7 @@ BatchId = Annotated[
 FAILED: tuple[ItemState, ...] = ("failed",)
 WATCH_S = 1.0
 NUM_SHOWN = 20
+MAX_DEAD = 10_000
 
 
 @app.command("submit")
@@ -196,6 +197,10 @@ def retry_command(batch_id: BatchId, home: Home = None, config: Config = None) -
 def logs_command(
     batch_id: BatchId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the batch has ended.")] = False,
+    dead: Annotated[
+        bool,
+        typer.Option("--dead", help="The units that failed for good; with --json, whole."),
+    ] = False,
     as_json: AsJson = False,
     home: Home = None,
     config: Config = None,
@@ -203,6 +208,9 @@ def logs_command(
     """Print what happened in a batch, one line an event."""
     with _open(load_settings({"home": home}, config=config)) as ledger:
         batch = _find(batch_id, ledger)
+        if dead:
+            _print_dead(batch, ledger, as_json=as_json)
+            return
         after = 0
         while True:
             has_ended = measure_batch(batch, ledger).state in ENDED
@@ -217,6 +225,19 @@ def logs_command(
             if not follow or has_ended:
                 return
             time.sleep(WATCH_S)
+
+
+def _print_dead(batch: Batch, ledger: Ledger, *, as_json: bool) -> None:
+    """The dead letters of a batch; as JSON with all that running one again needs."""
+    units = ledger.list_dead(batch.batch_id, limit=MAX_DEAD)
+    jobs = ledger.get_jobs({unit.job_id for unit in units})
+    for unit in units:
+        job = jobs[unit.job_id]
+        if as_json:
+            print_json({**asdict(unit), "job": asdict(job)})
+        else:
+            text = f"{job.uri}: {unit.error_class}, {unit.attempts} attempts, the last by {unit.owner}"
+            typer.echo(f"{unit.unit_id} {text}: {unit.error}")
 
 
 @contextmanager
