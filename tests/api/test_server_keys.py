@@ -238,6 +238,22 @@ def test_wrong_keys_are_counted_and_right_ones_have_a_rate(
     assert secret not in find_key_file(settings).read_text()
 
 
+def test_keys_are_compared_in_constant_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = KeyFile(tmp_path / "keys.json")
+    key = keys.add("k")
+    compared: list[tuple[int, int]] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append((len(one), len(other)))
+        return one == other
+
+    monkeypatch.setattr("tubelet.api.keys.hmac.compare_digest", compare)
+    known, secret = key.split("_", 2)[1:]
+    shown = (key, f"tk_{known}_{secret[::-1]}", f"tk_{'0' * 12}_{secret}")
+    assert [keys.find(each) is not None for each in shown] == [True, False, False]
+    assert compared == [(64, 64)] * 3, "digests of one length, also where no such key is known"
+
+
 def test_a_removed_key_is_refused_at_once(start_service: StartService, tmp_path: Path) -> None:
     settings = make_settings(tmp_path / "home")
     keys = KeyFile(find_key_file(settings))

@@ -133,18 +133,29 @@ def test_an_empty_home_has_nothing_and_says_so(start_service: StartService, tmp_
 
 def test_what_is_unchanged_is_not_sent_again(service: Served) -> None:
     (video,) = service.get("/v1/videos")["videos"]
-    for path in (
-        "/v1/videos",
-        "/v1/objects/o1",
-        "/v1/objects/o1/thumbnail",
-        f"/v1/videos/{video['video_id']}/timeline?format=mot-results",
-        f"/v1/videos/{video['video_id']}/media",
-    ):
+    batch = service.post("/v1/batches", 202, json={"sources": ["/nowhere"]})
+    export = service.post("/v1/exports", 202, json={"format": "csv"})
+    while service.get(f"/v1/exports/{export['export_id']}")["state"] == "running":
+        pass
+    ids = {"video_id": video["video_id"], "object_id": "o1"}
+    ids |= {"batch_id": batch["batch_id"], "export_id": export["export_id"]}
+    changing = {"/healthz", "/readyz", "/metrics", "/docs", "/v1/session", "/v1/usage"}
+    paths = {
+        path.format(**ids) + ("?q=car" if path == "/v1/search" else "")
+        for path, operations in service.get("/openapi.json")["paths"].items()
+        if "get" in operations and path not in changing and not path.endswith("/events")
+    }
+    assert len(paths) >= 15
+    for path in sorted(paths):
         first = service.client.get(path)
+        assert first.status_code == 200, path
         assert first.headers["cache-control"] == "private, no-cache"
         again = service.client.get(path, headers={"If-None-Match": first.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
         assert service.client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
+    service.post(f"/v1/batches/{batch['batch_id']}/cancel")
+    service.ask("DELETE", f"/v1/batches/{batch['batch_id']}", 204)
+    service.ask("DELETE", f"/v1/exports/{export['export_id']}", 204)
 
 
 def test_media_and_clips_are_sent_in_ranges(service: Served, clip: Path) -> None:

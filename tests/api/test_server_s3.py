@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -80,7 +81,9 @@ def test_callers_put_uploads_at_s3_themselves(
     clip: Path,
     s3_options: S3Options,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO)
     client, content = connect(s3_options), clip.read_bytes()
     client.create_bucket(Bucket="handed")
     settings = make_settings(
@@ -99,6 +102,8 @@ def test_callers_put_uploads_at_s3_themselves(
     assert address.hostname == "localhost", "as callers reach it"
     assert signed["X-Amz-SignedHeaders"] == ["content-length;host"], "the size is signed too"
     assert signed["X-Amz-Expires"] == ["3600"]
+    assert "/v1/uploads" in caplog.text
+    assert signed["X-Amz-Signature"][0] not in caplog.text
 
     def put(body: bytes, announced: int) -> str:
         upload = served.post(f"/v1/uploads?name=../my%20clip.mov&size_bytes={announced}", 201)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
 import socket
 import threading
 import time
@@ -70,8 +71,13 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_who_listens_is_told_once_the_batch_has_ended(
-    start_service: StartService, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    start_service: StartService,
+    tmp_path: Path,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     monkeypatch.setattr(webhooks, "FIRST_WAIT_S", 0.0)
     monkeypatch.setattr(webhooks, "LOOK_S", 0.02)
     receiver.answers = [500, 307]
@@ -96,6 +102,9 @@ def test_who_listens_is_told_once_the_batch_has_ended(
     assert "secret" not in state
     assert state["url"] == f"http://{host}/…", "the path of an address may be a secret"
     assert secret not in json.dumps(served.get(place))
+    assert "attempt 2: the receiver answered 307" in caplog.text
+    assert secret not in caplog.text
+    assert "told?by" not in caplog.text
 
 
 def test_a_webhook_outlives_its_process(
