@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,9 @@ import httpx2
 import pytest
 
 from tests.api.conftest import Served, serve
+from tests.api.tiny_index import fill_home
 from tests.orchestration.light_models import LIGHT
+from tubelet.api.keys import KeyFile, find_key_file
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.service import WorkService
 from tubelet.settings import Settings, load_settings
@@ -177,6 +180,13 @@ def test_a_video_shows_its_objects_and_is_exported(
         page.get_by_role("link", name="Export").click()
     download.value.save_as(tmp_path / "objects.vtt")
     assert (tmp_path / "objects.vtt").stat().st_size > 0
+    page.get_by_role("button", name="Other formats").click()
+    page.get_by_role("button", name="mot", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save mot").click()
+    download.value.save_as(tmp_path / "mot.zip")
+    with zipfile.ZipFile(tmp_path / "mot.zip") as archive:
+        assert any(name.endswith("gt.txt") for name in archive.namelist())
     page.locator(".lane .moment").first.click()
     page.locator("#player video").wait_for()
 
@@ -199,7 +209,31 @@ def test_a_video_is_dropped_indexed_and_found(clip: Path, page: sync_api.Page, t
 
 
 @needs_browser
-def test_bad_sources_and_keys_are_told(page: sync_api.Page, tmp_path: Path) -> None:
+def test_who_has_a_key_gives_it_once(browser: sync_api.Browser, clip: Path, tmp_path: Path) -> None:
+    settings = fill_home(tmp_path / "home", clip)
+    key = KeyFile(find_key_file(settings)).add("k", scopes=("search",))
+    with serve(settings, is_local=False) as service, browser.new_context() as context:
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.goto(f"{service.address}/#/?q=red+car")
+        field = page.get_by_label("Key", exact=True)
+        field.wait_for()
+        page.keyboard.press("Escape")
+        assert field.is_visible(), "nothing is to be had without one"
+        for shown in (f"{key[:-1]}_", key):
+            field.fill(shown)
+            page.keyboard.press("Enter")
+            if shown != key:
+                page.get_by_text("That key is not known here").wait_for()
+        page.locator(".hit").first.wait_for()
+        page.reload()
+        page.locator(".hit").first.wait_for()
+        assert not field.is_visible()
+        assert key not in page.evaluate("document.cookie + JSON.stringify({ ...localStorage })")
+
+
+@needs_browser
+def test_bad_sources_are_told(page: sync_api.Page, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
     with serve(settings) as service:
         page.goto(f"{service.address}/#/batches")
