@@ -1,13 +1,15 @@
-"""The compose file, checked by reading it: no Docker engine is needed."""
+"""The compose file, held against the Compose specification and read: no Docker engine is needed."""
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from typing import Any
 
 import pytest
 import yaml
+from compose_spec import PyCompose
 
 from tests.infra.files import INFRA, PINNED, ROOT, read_settings, read_yaml, unknown_variables
 from tubelet.orchestration.ledger.redis_client import hide_password
@@ -16,26 +18,6 @@ from tubelet.settings import load_settings
 FILE = INFRA / "compose" / "compose.yaml"
 OWN = ("api", "bucket", "worker", "worker-gpu")
 SECRETS = {"REDIS_PASSWORD", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "GRAFANA_PASSWORD"}
-KEYS = {
-    "build",
-    "cap_drop",
-    "command",
-    "depends_on",
-    "deploy",
-    "environment",
-    "healthcheck",
-    "image",
-    "init",
-    "logging",
-    "networks",
-    "ports",
-    "profiles",
-    "read_only",
-    "restart",
-    "security_opt",
-    "stop_grace_period",
-    "volumes",
-}
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(:-|:\?)([^}]*)\}")
 
 
@@ -54,27 +36,46 @@ def _fill_in(text: str, given: dict[str, str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def services() -> dict[str, dict[str, Any]]:
+def document() -> dict[str, Any]:
     filled = _fill_in(FILE.read_text(), dict.fromkeys(SECRETS, "word"))
-    document = yaml.safe_load(filled)
-    assert {name for name in document if not name.startswith("x-")} == {
-        "name",
-        "services",
-        "networks",
-        "volumes",
-    }
+    document: dict[str, Any] = yaml.safe_load(filled)
+    return document
+
+
+@pytest.fixture(scope="module")
+def services(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = document["services"]
     return found
 
 
-def test_the_services_are_there_and_say_only_what_compose_knows(services: dict[str, dict[str, Any]]) -> None:
-    assert set(services) == {"redis", "s3", "prometheus", "grafana", *OWN}
-    for name, service in services.items():
-        assert set(service) <= KEYS, f"{name}: {set(service) - KEYS}"
-        if healthcheck := service.get("healthcheck"):
-            assert set(healthcheck) <= {"test", "interval", "timeout", "retries", "start_period", "disable"}
-    assert services["worker-gpu"]["profiles"] == ["gpu"]
-    assert [name for name, service in services.items() if "profiles" in service] == ["worker-gpu"]
+def test_it_fits_the_specification(document: dict[str, Any]) -> None:
+    own = ["redis", "s3", "prometheus", "grafana", *OWN]
+    assert sorted(PyCompose.from_json(json.dumps(document)).service_names()) == sorted(own)
+
+
+@pytest.mark.parametrize(
+    "slip",
+    [
+        {"imagee": "redis"},
+        {"stop_grace_period": "5 minutes"},
+        {"restart": "sometimes"},
+        {"ports": ["127.0.0.1:many:8000"]},
+        {"healthcheck": {"test": "true", "intervall": "3s"}},
+        {"deploy": {"resources": {"limits": {"memory": "lots"}}}},
+    ],
+    ids=lambda slip: next(iter(slip)),
+)
+def test_the_specification_finds_a_slip(slip: dict[str, Any], document: dict[str, Any]) -> None:
+    services = document["services"]
+    changed = {**document, "services": {**services, "api": {**services["api"], **slip}}}
+    with pytest.raises(ValueError, match="line 1"):
+        PyCompose.from_json(json.dumps(changed))
+
+
+def test_only_the_worker_with_a_gpu_is_left_out_unless_asked_for(services: dict[str, dict[str, Any]]) -> None:
+    assert {name: service["profiles"] for name, service in services.items() if "profiles" in service} == {
+        "worker-gpu": ["gpu"]
+    }
 
 
 def test_images_are_pinned_and_built_from_files_that_exist(services: dict[str, dict[str, Any]]) -> None:
