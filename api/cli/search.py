@@ -6,7 +6,7 @@ import dataclasses
 import re
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich import box
@@ -113,7 +113,7 @@ def search_command(
             )
         is_plain = bool(sentence) and query == parse_query(sentence)  # then the service reads it
         with open_client(settings) as client:
-            page: dict[str, Any] = client.search(
+            told = client.search(
                 sentence if is_plain else "",
                 structured=None if is_plain or query == Query() else query.to_json(),
                 image=_read_picture(image) if image is not None else b"",
@@ -129,7 +129,7 @@ def search_command(
                 verify=verify,
                 verify_seconds=verify_seconds,
             )
-        page = {**page, "query": sentence or page["query"]}
+        page = {**told, "query": sentence or told["query"]}
         if as_json:
             print_json(page)
         else:
