@@ -7,7 +7,7 @@ condition), which are scored together by one formula: docs/search.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -109,7 +109,8 @@ def search_page(
     chosen = ranking.objects[offset : offset + limit]
     more = len(ranking.objects) > offset + limit and offset + limit <= MAX_OFFSET
     if not more and not found.is_all:
-        notes += (f"the best {len(found.moments)} of {found.num_rows} moments were ranked: narrow the query",)
+        num_ranked = len(found.moments) + found.num_left_out
+        notes += (f"the best {num_ranked} of {found.num_rows} moments were ranked: narrow the query",)
     return SearchPage(
         hits=tuple(make_hits(view, query, chosen, ranking.moments)),
         next_cursor=Cursor(digest, view.version, offset + limit, pool).write() if more else "",
@@ -127,7 +128,7 @@ def _with_likeness(found: Candidates) -> Candidates:
             moments = moments.append_column(name, pa.array(values))
     cosines = None if found.cosines is None else np.nan_to_num(found.cosines, nan=0.0)
     looks = None if found.looks is None else np.nan_to_num(found.looks, nan=-1.0)
-    return Candidates(moments, found.num_rows, found.is_all, cosines, looks)
+    return replace(found, moments=moments, cosines=cosines, looks=looks)
 
 
 def _check_request(limit: int, min_score: float) -> None:

@@ -84,6 +84,11 @@ class Snapshot:
             return None
         return exclude_generations(self.find_orphans(self.moments))
 
+    @cached_property
+    def moment_columns(self) -> frozenset[str]:
+        """Names of the columns that moments have. Asking LanceDB takes a call."""
+        return frozenset(self.moments.schema.names)
+
     @property
     def known_columns(self) -> HeldColumns | None:
         """Columns of moments that are held in memory already, of this version or the last."""

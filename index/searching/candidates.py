@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tubelet.index.held_columns import Rows
+from tubelet.index.held_columns import HeldColumns, Rows
 from tubelet.index.searching.grouping import Groups
 from tubelet.index.searching.judging import SCORED_COLUMNS, Values, to_numpy
 from tubelet.index.searching.listing import Limits
@@ -71,7 +71,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Moments to score, with their row ids. `is_all`: every moment that passes the filters is among them.
+    """Moments to score, with their row ids. `is_all`: every moment that passes the filters was looked at.
 
     `cosines` are to the text's vector and `looks` to the object's; NaN where a moment has no vector, None
     where the query has none. `num_rows` pass the filters.
@@ -82,15 +82,15 @@ class Candidates:
     is_all: bool
     cosines: Values | None = None
     looks: Values | None = None
+    num_left_out: int = 0
 
     def take(self, rows: Rows) -> Candidates:
         """Some of the moments."""
-        return Candidates(
-            self.moments.take(rows),
-            self.num_rows,
-            self.is_all,
-            None if self.cosines is None else self.cosines[rows],
-            None if self.looks is None else self.looks[rows],
+        return replace(
+            self,
+            moments=self.moments.take(rows),
+            cosines=None if self.cosines is None else self.cosines[rows],
+            looks=None if self.looks is None else self.looks[rows],
         )
 
 
@@ -110,12 +110,13 @@ def find_candidates(
         rows = _scan(view, ask, num_wanted)
     else:
         rows = _list_rows(view, limits, ask, num_wanted)
-    columns = _name_columns(view, ask)
     if ask.query.steps and rows:
-        found = limits.read_same_objects(rows, ask.where, columns)
-    else:
-        found = view.take(rows, columns)
-    return _keep(ask, _measure(ask, found, num_rows))
+        rows = limits.list_same_objects(rows, ask.where)
+    kept = rows
+    if num_objects is not None and view.held is not None and _is_told_by_memory(ask):
+        kept = _list_promising(view.held, ask, view.held.find(rows), num_objects)
+    found = _measure(ask, view.take(kept, _name_columns(view, ask)), num_rows)
+    return _keep(ask, replace(found, num_left_out=len(rows) - len(kept)))
 
 
 def _list_rows(view: View, limits: Limits, ask: Ask, num_wanted: int) -> list[int]:
@@ -219,8 +220,8 @@ def _read_all(view: View, limits: Limits, ask: Ask, num_rows: int, num_objects: 
         return Candidates(view.read(ask.sql, named), num_rows, True)
     if num_objects is not None and _is_told_by_memory(ask):
         places = limits.list_passing(ask.where)
-        if places is not None:
-            return _read_promising(view, ask, places, num_objects)
+        if view.held is not None and places is not None:
+            return _read_promising(view, view.held, ask, places, num_objects)
     by_text = (
         None
         if ask.text_vector is None
@@ -255,22 +256,25 @@ def _is_told_by_memory(ask: Ask) -> bool:
     )
 
 
-def _read_promising(view: View, ask: Ask, places: Rows, num_objects: int) -> Candidates:
-    """The moments of those objects, of all at these places, that can be among the best so many.
+def _read_promising(view: View, held: HeldColumns, ask: Ask, places: Rows, num_objects: int) -> Candidates:
+    """The moments of those objects, of all at these places, that can be among the best so many."""
+    kept = _list_promising(held, ask, places, num_objects)
+    columns = _name_columns(view, ask)
+    found = view.take(kept, columns) if len(kept) <= MAX_TAKEN_ROWS else view.read(ask.sql, columns)
+    num_left_out = len(places) - len(found)
+    return replace(_measure(ask, found, len(places)), is_all=True, num_left_out=num_left_out)
 
-    Without the text the score is what an object reaches at most, and the text takes a known share of it.
+
+def _list_promising(held: HeldColumns, ask: Ask, places: Rows, num_objects: int) -> list[int]:
+    """Ids of the rows, of those at these places, of objects that can be among the best so many.
+
+    Without the texts the score is what an object reaches at most, and they leave a known share of it.
     """
-    assert view.held is not None, "it was asked which moments pass"
     bare, least_share = leave_out_texts(ask.query)
-    held = view.held.take(places)
-    groups = Groups(bare, Candidates(held.table, len(places), True))
-    row_ids = held.row_ids[groups.find_promising(least_share, num_objects)]
-    named = _name_columns(view, ask)
-    if len(row_ids) <= MAX_TAKEN_ROWS:
-        found = view.take(row_ids.tolist(), named)
-    else:
-        found = view.read(ask.sql, named)
-    return replace(_measure(ask, found, len(places)), is_all=True)
+    some = held.take(places)
+    groups = Groups(bare, Candidates(some.table, len(places), False))
+    rows: list[int] = some.row_ids[groups.find_promising(least_share, num_objects)].tolist()
+    return rows
 
 
 def _measure(ask: Ask, found: pa.Table, num_rows: int) -> Candidates:

@@ -214,7 +214,7 @@ def _measure_crossing(first: Track, second: Track) -> float:
         return 0.0
     at_a = a.times[:-1, None] + along_a * np.diff(a.times)[:, None]
     at_b = b.times[None, :-1] + along_b * np.diff(b.times)[None, :]
-    values = fade(np.abs(at_a - at_b)[meets], 2.0, CROSSING_S) * fade(sine[meets], 0.5, 0.17)
+    values = fade(np.abs(at_a[meets] - at_b[meets]), 2.0, CROSSING_S) * fade(sine[meets], 0.5, 0.17)
     return float(values.max())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,7 @@ def match_colours(names: Iterable[str]) -> frozenset[str]:
     return wanted | {word for word, means in COLOURS.items() if wanted & set(means)}
 
 
+@lru_cache(maxsize=4096)
 def match_category(asked: str, label: str) -> float:
     """1 for the same or one within the other, less for relatives, 0 for others."""
     if asked == label or asked in list_wider(label) or label in list_wider(asked):

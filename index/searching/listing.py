@@ -19,6 +19,7 @@ from tubelet.index.held_columns import HeldColumns, Mask, Rows
 from tubelet.index.searching.view import View
 from tubelet.index.searching.where import Where
 from tubelet.index.sql import join_all, make_name_filter
+from tubelet.index.tables import ROW_ID
 
 MIN_WALK, MAX_WALK = 1_000, 10_000
 """So many rows are walked through."""
@@ -72,16 +73,17 @@ class Limits:
         mask = self.find_mask(where)
         return None if mask is None else np.flatnonzero(mask)
 
-    def read_same_objects(self, rows: Sequence[int], where: Where | None, columns: Sequence[str]) -> pa.Table:
-        """Columns of all moments, within a limit, of the objects that these rows are of."""
+    def list_same_objects(self, rows: Sequence[int], where: Where | None) -> list[int]:
+        """Ids of all moments, within a limit, of the objects that these rows are of."""
         if self.held is None or (where is not None and where.test is None):
             objects = self._view.take(rows, ["object_id"])["object_id"].unique().to_pylist()
             own = join_all([None if where is None else where.sql, make_name_filter("object_id", objects)])
-            return self._view.read(own, columns)
+            ids: list[int] = self._view.read(own, ["object_id"])[ROW_ID].to_pylist()
+            return ids
         same = self.held.find_same("object_id", self.held.find(rows))
         mask = self.find_mask(where)
-        row_ids = self.held.row_ids[same if mask is None else same & mask]
-        return self._view.take(row_ids.tolist(), columns)
+        ids = self.held.row_ids[same if mask is None else same & mask].tolist()
+        return ids
 
     def list_videos(self, where: Where, most_rows: int) -> list[str] | None:
         """The videos that hold a moment that passes; None where more than so many pass."""

@@ -33,7 +33,7 @@ MAX_LOOKED_AT = 2_000
 MOMENTS_LOOKED_AT = 4
 """Of an object's moments, the best so many are tried against what is around them."""
 
-FIRST_BATCH, BATCH_GROWTH, MAX_BATCH = 32, 2, 256
+FIRST_BATCH, BATCH_GROWTH, MAX_BATCH = 64, 4, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ def _rescore(view: View, groups: Groups, numbers: Rows) -> RowScores:
 def find_before(view: View, moments: pa.Table) -> pa.Array:
     """For each moment whether its object stood in the moment before, null in its first."""
     columns = ("object_id", "start_s", "stopped")
-    everything = Limits(view).read_same_objects(moments[ROW_ID].to_pylist(), None, columns)
+    everything = view.take(Limits(view).list_same_objects(moments[ROW_ID].to_pylist(), None), columns)
     told: dict[str, tuple[NDArray[np.float64], list[bool]]] = {}
     names = pc.cast(everything["object_id"], pa.string()).to_numpy(zero_copy_only=False).astype(str)
     starts = to_numpy(everything["start_s"])

@@ -61,10 +61,10 @@ class View:
     def object_dimensions(self) -> int:
         return self._snapshot.object_dimensions
 
-    @cached_property
+    @property
     def columns(self) -> frozenset[str]:
         """Names of the columns that moments have."""
-        return frozenset(self.moments.schema.names)
+        return self._snapshot.moment_columns
 
     @cached_property
     def videos(self) -> list[Video]:
