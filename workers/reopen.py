@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tubelet.errors import InputError, SourceError
+from tubelet.errors import InputError, SourceChangedError
 from tubelet.records import Source, Video
 from tubelet.workers.s3 import S3Options
 from tubelet.workers.source import SourceFailure, expand_sources
@@ -20,10 +20,10 @@ def find_source(address: str, *, s3: S3Options) -> Source:
 
 
 def reopen_source(video: Video, *, s3: S3Options) -> Source:
-    """The source of an indexed video. Raises SourceError when it is gone or holds something else now."""
+    """The source of an indexed video. Raises SourceError when it is gone, or (changed) is another one now."""
     source = find_source(video.uri, s3=s3)
     if source.identity != video.identity:
-        raise SourceError(
+        raise SourceChangedError(
             f"{video.uri} has changed since it was indexed",
             expected=f"content {video.identity}",
             do="index it again",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
+import re
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import av
 import pytest
 
 from tests.api.conftest import Served, StartService
-from tests.api.tiny_index import THUMBNAIL, make_settings
+from tests.api.tiny_index import ANSWERING_CAPTIONER, THUMBNAIL, fill_home, make_settings
 from tubelet.api.server.app import create_app
 from tubelet.api.server.docs_page import find_example
 
@@ -187,6 +190,25 @@ def test_a_question_that_nobody_answers_is_told(service: Served) -> None:
         service.post("/v1/objects/o1/ask", 404, json={"question": "?", "moment_id": "m9"})["code"]
         == "not-found"
     )
+
+
+def test_questions_are_answered_and_hits_verified(
+    start_service: StartService, tmp_path: Path, clip: Path
+) -> None:
+    own = Path(shutil.copy(clip, tmp_path))
+    served = start_service(fill_home(tmp_path / "home", own, captioner=ANSWERING_CAPTIONER))
+    told = served.post("/v1/objects/o1/ask", json={"question": "What is it carrying?"})
+    assert re.fullmatch(r"Yes, in [2-9]\d* frames\.", told["text"])
+    assert (told["confidence"], told["captioner"]) == (0.9, "answering@1")
+    assert (told["object_id"], told["moment_id"], told["question"]) == ("o1", "m1", "What is it carrying?")
+    body = {"query": "red car turning left", "verify": {"count": 2, "seconds": 20}}
+    hits = served.post("/v1/search", json=body)["hits"]
+    assert [hit.get("verified") for hit in hits] == [0.9, 0.9, None]
+    os.truncate(own, 100)
+    assert served.post("/v1/objects/o1/ask", 409, json={"question": "?"})["code"] == "source-changed"
+    assert served.get("/v1/objects/o1/clip", 409)["code"] == "source-changed"
+    own.unlink()
+    assert served.get("/v1/objects/o1/clip", 404)["code"] == "source-missing"
 
 
 def test_exports_are_made_and_fetched(service: Served) -> None:

@@ -18,6 +18,8 @@ from tests.index.factories import (
 )
 from tests.orchestration.light_models import LIGHT_EMBEDDER, HashEmbedder
 from tubelet.index.store import IndexStore
+from tubelet.model.describing.attributes import AttributesCaptioner
+from tubelet.model.describing.base import DescribeRequest, Description
 from tubelet.model.recognising.base import Crop, Recognition
 from tubelet.records import Source
 from tubelet.settings import Settings
@@ -52,6 +54,23 @@ def make_recogniser(settings: Settings) -> ColourRecogniser:
 
 
 COLOUR_RECOGNISER = f"{__name__}:make_recogniser"
+
+
+class AnsweringCaptioner(AttributesCaptioner):
+    """Says yes to everything, and how many frames of the object it was shown."""
+
+    name = "answering@1"
+    answers_questions = True
+
+    def describe(self, requests: Sequence[DescribeRequest]) -> list[Description]:
+        return [Description(f"Yes, in {len(request.views)} frames.", 0.9) for request in requests]
+
+
+def make_captioner(settings: Settings) -> AnsweringCaptioner:
+    return AnsweringCaptioner()
+
+
+ANSWERING_CAPTIONER = f"{__name__}:make_captioner"
 
 
 def make_settings(home: Path, **fields: Any) -> Settings:
