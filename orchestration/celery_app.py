@@ -105,7 +105,7 @@ def _prepare_process() -> Ledger:
         from tubelet.orchestration.work_store import WorkStore
 
         cv2.setNumThreads(_num_threads)
-        faulthandler.enable(sys.__stderr__)  # joining Ray does it on sys.stderr, which Celery made no file
+        faulthandler.enable(2)  # else joining Ray does it on sys.stderr, which Celery made no file
         start_tracing(_SETTINGS)
         WorkStore(_SETTINGS).remove_leftovers()
         _ledger = open_ledger(_SETTINGS.ledger_location)
