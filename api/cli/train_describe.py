@@ -101,7 +101,7 @@ def _make_small(recipe: str, out: Path, work: Path, *, seed: int, resume: bool) 
     from tubelet.errors import SettingsError, UnknownNameError
     from tubelet.model.training.describe.recipe import load_small_recipe
     from tubelet.model.training.describe.run import Sources, train_small
-    from tubelet.model.training.world import render_clip, render_image
+    from tubelet.model.training.world import render_clip, render_image, trace_clip
     from tubelet.orchestration.kept_views import keep_views
     from tubelet.workers.evidence import decode_view
 
@@ -113,7 +113,7 @@ def _make_small(recipe: str, out: Path, work: Path, *, seed: int, resume: bool) 
             expected="a new folder",
             do="add --resume to go on with it, or choose another folder",
         )
-    sources = Sources(render_clip, render_image, keep_views, decode_view)
+    sources = Sources(render_clip, render_image, trace_clip, keep_views, decode_view)
     reports = train_small(load_small_recipe(seed=seed), out, work, sources)
     for name, report in reports.items():
         best = "" if report.best is None else f", best {report.best:.3f} at step {report.best_step}"

@@ -88,6 +88,16 @@ class PoolPlan:
 
 def make_pool(folder: Path, plan: PoolPlan, render: RenderClip, keep_views: KeepViews) -> None:
     """Render what of the plan is not there yet. Raises InputError where another plan's pool is."""
+    make_shards(folder, plan, lambda number: _make_row(plan, number, render, keep_views), _SCHEMA)
+
+
+def make_shards(
+    folder: Path, plan: PoolPlan, make_row: Callable[[int], Mapping[str, Any]], schema: pa.Schema
+) -> None:
+    """Make the rows of a plan that are not there yet, shard by shard, in batches of one row.
+
+    Raises InputError where another plan's rows are.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     told = json.dumps(dataclasses.asdict(plan), sort_keys=True)
     plan_file = folder / "plan.json"
@@ -104,11 +114,11 @@ def make_pool(folder: Path, plan: PoolPlan, render: RenderClip, keep_views: Keep
             continue
         start = shard * plan.clips_per_shard
         numbers = range(start, min(start + plan.clips_per_shard, plan.num_clips))
-        rows = [_make_row(plan, number, render, keep_views) for number in numbers]
+        rows = [make_row(number) for number in numbers]
         unfinished = path.with_suffix(f".{os.getpid()}.part")
-        with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+        with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for row in rows:  # a batch for each row, so that one is read without the others
-                writer.write_batch(pa.RecordBatch.from_pylist([row], schema=_SCHEMA))
+                writer.write_batch(pa.RecordBatch.from_pylist([row], schema=schema))
         os.replace(unfinished, path)
 
 
@@ -138,7 +148,7 @@ class Pool:
         row = self._readers[shard].get_batch(number - first).to_pylist()[0]
         truth = json.loads(row["truth"])
         return PooledClip(
-            objects=tuple(_read_object(values) for values in truth["objects"]),
+            objects=tuple(read_truth(values) for values in truth["objects"]),
             relations=tuple(Relation(**values) for values in truth["relations"]),
             frame_size=(row["width"], row["height"]),
             views={
@@ -155,7 +165,7 @@ def _make_row(plan: PoolPlan, number: int, render: RenderClip, keep_views: KeepV
     views = {kept: found for kept, found in keep_views(track_truth(clip, generator)).items() if found}
     height, width = clip.labels_THW.shape[1:]
     truth = {
-        "objects": [_tell_object(truth) for truth in clip.objects],
+        "objects": [write_truth(truth) for truth in clip.objects],
         "relations": [dataclasses.asdict(relation) for relation in clip.relations],
     }
     return {
@@ -167,12 +177,14 @@ def _make_row(plan: PoolPlan, number: int, render: RenderClip, keep_views: KeepV
     }
 
 
-def _tell_object(truth: ObjectTruth) -> dict[str, Any]:
+def write_truth(truth: ObjectTruth) -> dict[str, Any]:
+    """An object's truth as JSON knows it."""
     told = dataclasses.asdict(dataclasses.replace(truth, attributes={}))
     return {**told, "attributes": dict(truth.attributes)}
 
 
-def _read_object(values: Mapping[str, Any]) -> ObjectTruth:
+def read_truth(values: Mapping[str, Any]) -> ObjectTruth:
+    """What `write_truth` wrote."""
     phases = tuple(Phase(**phase) for phase in values["actions"])
     return ObjectTruth(**{**values, "colours": tuple(values["colours"]), "actions": phases})
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tubelet.model.pixelrefer.config import PixelReferConfig
-from tubelet.model.training.describe.batches import Kind
 from tubelet.model.training.describe.pool import PoolPlan
+from tubelet.model.training.describe.rendered import Kind
 from tubelet.model.training.schedule import LoopSettings, PartRate
 from tubelet.model.training.tokenizer import VOCAB_SIZE
 from tubelet.model.training.world.spec import ClipSpec
@@ -22,9 +22,6 @@ PART_PATTERNS: Mapping[Part, tuple[str, ...]] = {
     "decoder": ("network.decoder.*", "network.lm_head.*"),
 }
 """Names of each part's parameters in `AnswerModel`, the narrow ones first."""
-
-POSITION_SCALE = 4.0
-"""What the small network's `pos_linear` is born larger by: a place must not drown in how the object looks."""
 
 
 def make_small_config() -> PixelReferConfig:
@@ -54,13 +51,29 @@ def make_small_config() -> PixelReferConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PathStage:
+    """A stage on paths without pictures. From step `timed_from` on, times are read too."""
+
+    loop: LoopSettings
+    batch_size: int
+    shares: tuple[tuple[Kind, float], ...]
+    num_judged: int
+    """Paths of each kind that it is judged by."""
+    timed_from: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerStage:
-    """A stage that learns answers about the clips of a pool, its vision features computed before."""
+    """A stage that learns answers about the clips of a pool, its vision features computed before.
+
+    `path_share` of the moments of one object follow paths instead of their own.
+    """
 
     name: str
     loop: LoopSettings
     batch_size: int
     shares: tuple[tuple[Kind, float], ...]
+    path_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,10 @@ class SmallRecipe:
     held_out: PoolPlan
     warm_up: LoopSettings
     warm_up_batch: int
+    paths: PoolPlan
+    held_out_paths: PoolPlan
+    motion: PathStage
+    words: PathStage
     stages: tuple[AnswerStage, ...]
     seed: int = 1
     num_texts: int = 30_000
@@ -102,6 +119,18 @@ def _list_specs(
 def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
     """The recipe of the bundled checkpoint."""
     frozen = (PartRate(pattern="network.vision.*", factor=0.0),)
+    unseen = (
+        *frozen,
+        PartRate(pattern="network.region_encoder.*_local*", factor=0.0),
+        PartRate(pattern="network.region_encoder.*_global*", factor=0.0),
+    )
+    kinds: tuple[tuple[Kind, float], ...] = (
+        ("left", 0.28),
+        ("right", 0.28),
+        ("u", 0.1),
+        ("straight", 0.16),
+        ("other", 0.18),
+    )
     return SmallRecipe(
         config=make_small_config(),
         pictures=PoolPlan(3500, _list_specs(1, 2.0, "train"), first_seed=1_000_000 * seed),
@@ -118,37 +147,75 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
             best_by="score",
         ),
         warm_up_batch=64,
+        paths=PoolPlan(20_000, _list_specs(10, 2.0, "train"), 1_000_000 * seed + 600_000, 1000),
+        held_out_paths=PoolPlan(1000, _list_specs(10, 2.0, "held-out"), 1_000_000 * seed + 600_000, 1000),
+        motion=PathStage(
+            LoopSettings(
+                steps=3000,
+                seed=seed,
+                learning_rate=2e-3,
+                parts=unseen,
+                warmup_steps=100,
+                betas=(0.9, 0.98),
+                precision="bfloat16",
+                evaluate_every=250,
+                save_every=250,
+                best_by="score",
+            ),
+            batch_size=256,
+            shares=kinds,
+            num_judged=100,
+        ),
+        words=PathStage(
+            LoopSettings(
+                steps=1500,
+                seed=seed,
+                learning_rate=1e-3,
+                parts=unseen,
+                warmup_steps=100,
+                betas=(0.9, 0.98),
+                precision="bfloat16",
+                evaluate_every=250,
+                save_every=100,
+                best_by="score",
+            ),
+            batch_size=64,
+            shares=kinds,
+            num_judged=60,
+            timed_from=500,
+        ),
         stages=(
             AnswerStage(
                 "1-perception",
                 LoopSettings(
                     steps=300,
                     seed=seed,
-                    learning_rate=2e-3,
+                    learning_rate=1e-3,
                     schedule="constant",
                     parts=frozen,
                     warmup_steps=60,
                     betas=(0.9, 0.98),
-                    average_decay=0.98,
+                    precision="bfloat16",
                     evaluate_every=300,
                     save_every=100,
                 ),
                 16,
                 (("image", 0.5), ("left", 0.13), ("right", 0.13), ("straight", 0.12), ("other", 0.12)),
+                path_share=0.5,
             ),
             AnswerStage(
                 "2-instruction",
                 LoopSettings(
-                    steps=3000,
+                    steps=2500,
                     seed=seed + 1,
-                    learning_rate=2e-3,
+                    learning_rate=1e-3,
                     parts=frozen,
                     warmup_steps=60,
                     betas=(0.9, 0.98),
+                    precision="bfloat16",
                     evaluate_every=250,
                     save_every=50,
                     best_by="score",
-                    schedule="constant",
                     average_decay=0.99,
                 ),
                 16,
@@ -160,6 +227,7 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
                     ("u", 0.06),
                     ("pair", 0.06),
                 ),
+                path_share=0.7,
             ),
         ),
         seed=seed,

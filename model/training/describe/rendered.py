@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tubelet.model.pixelrefer.prompts import DESCRIBE_BRIEFLY, DESCRIBE_IMAGE, DESCRIBE_VIDEO, REGION
 from tubelet.model.training.describe.pool import PooledClip
@@ -22,6 +24,11 @@ from tubelet.model.training.grammar.facts import (
 from tubelet.model.training.grammar.questions import Question, ask, ask_relation, ask_turn
 from tubelet.model.training.world.spec import ObjectTruth, Split
 from tubelet.records import View
+
+Kind = Literal["image", "left", "right", "u", "straight", "other", "pair"]
+"""What a sample shows: a picture, an object by what it does as a whole, or two objects."""
+
+STRAIGHT = {"straight", "lane-change-left", "lane-change-right", "cross"}
 
 MAX_VIEWS = 8
 MIN_MOVING_VIEWS = 3
@@ -58,12 +65,20 @@ class Moment:
     mirrored: bool = False
 
 
+def name_kind(truth: ObjectTruth) -> Kind:
+    """What an object does over its whole life."""
+    if truth.turn != "none":
+        return truth.turn
+    is_straight = {phase.action for phase in truth.actions} <= STRAIGHT
+    return "straight" if is_straight else "other"
+
+
 def draw_moment(
     clip: PooledClip, number: int, generator: np.random.Generator, split: Split = "train"
 ) -> Moment | None:
     """A stretch of one object's life with captions and questions; None where nothing certain can be said."""
     truth, views = clip.find(number), clip.views[number]
-    start_s, end_s = _draw_stretch(truth, views, generator)
+    start_s, end_s = draw_stretch(truth, len(views), generator)
     facts = tell_moment(clip, truth, start_s, end_s)
     if facts is None:
         start_s, end_s = truth.start_s, truth.end_s
@@ -81,7 +96,7 @@ def draw_moment(
         (number,),
         (places,),
         talk_about(mirror_moment(facts) if mirrored else facts, generator, split),
-        shift_s=_draw_shift(generator),
+        shift_s=draw_shift(generator),
         mirrored=mirrored,
     )
 
@@ -94,7 +109,7 @@ def draw_image(
     facts = MomentFacts(tell_thing(clip.find(number)))
     is_video = bool(generator.random() < 0.5)
     conversations = talk_about(facts, generator, split, is_video=is_video)
-    return Moment((number,), ((place,),), conversations, _draw_shift(generator), is_video)
+    return Moment((number,), ((place,),), conversations, draw_shift(generator), is_video)
 
 
 def draw_pair(
@@ -120,7 +135,7 @@ def draw_pair(
         return None
     question = ask_relation(found, generator, split)
     conversation = (Exchange(question.text, question.answer),)
-    return Moment((first, second), places, (conversation,), shift_s=_draw_shift(generator))
+    return Moment((first, second), places, (conversation,), shift_s=draw_shift(generator))
 
 
 def talk_about(
@@ -135,7 +150,7 @@ def talk_about(
     if facts.actions and generator.random() < TURN_QUESTION_SHARE:
         questions.append(ask_turn(facts, generator, split))
     kind = "video" if is_video else "image"
-    told += [_put(question, INTRODUCE.replace("{kind}", kind)) for question in questions]
+    told += [introduce(question, kind) for question in questions]
     return tuple((exchange,) for exchange in told)
 
 
@@ -150,29 +165,35 @@ def list_pairs(clip: PooledClip) -> list[tuple[int, int]]:
 
 def thin_out(within: Sequence[int], views: Sequence[View]) -> tuple[int, ...]:
     """At most MAX_VIEWS of the places: the best view of each equal stretch, as describing chooses them."""
-    if len(within) <= MAX_VIEWS:
-        return tuple(within)
-    edges = np.linspace(views[within[0]].time_s, views[within[-1]].time_s, MAX_VIEWS + 1)[1:-1]
+    times_s = np.array([views[place].time_s for place in within])
+    qualities = np.array([views[place].quality for place in within])
+    return tuple(within[chosen] for chosen in choose_best(times_s, qualities))
+
+
+def choose_best(times_s: NDArray[np.float64], qualities: NDArray[np.float64]) -> list[int]:
+    """Places of the best of each of MAX_VIEWS equal stretches of time; all where there are no more."""
+    if len(times_s) <= MAX_VIEWS:
+        return list(range(len(times_s)))
+    edges = np.linspace(times_s[0], times_s[-1], MAX_VIEWS + 1)[1:-1]
     best: dict[int, int] = {}
-    for place in within:
-        stretch = int(np.searchsorted(edges, views[place].time_s, side="right"))
-        if stretch not in best or views[place].quality > views[best[stretch]].quality:
+    for place, stretch in enumerate(np.searchsorted(edges, times_s, side="right").tolist()):
+        if stretch not in best or qualities[place] > qualities[best[stretch]]:
             best[stretch] = place
-    return tuple(best[stretch] for stretch in sorted(best))
+    return [best[stretch] for stretch in sorted(best)]
 
 
-def _draw_stretch(
-    truth: ObjectTruth, views: Sequence[View], generator: np.random.Generator
-) -> tuple[float, float]:
+def draw_stretch(truth: ObjectTruth, num_views: int, generator: np.random.Generator) -> tuple[float, float]:
+    """When a moment begins and ends: mostly the whole of an object's life."""
     lasts_s = truth.end_s - truth.start_s
-    if generator.random() < WHOLE_LIFE_SHARE or lasts_s < MIN_STRETCH_S + 0.5 or len(views) < 2:
+    if generator.random() < WHOLE_LIFE_SHARE or lasts_s < MIN_STRETCH_S + 0.5 or num_views < 2:
         return truth.start_s, truth.end_s
     length_s = generator.uniform(MIN_STRETCH_S, lasts_s)
     start_s = truth.start_s + generator.uniform(0, lasts_s - length_s)
     return start_s, start_s + length_s
 
 
-def _draw_shift(generator: np.random.Generator) -> float:
+def draw_shift(generator: np.random.Generator) -> float:
+    """How late in its video a moment is."""
     return float(generator.uniform(0, 10.0 if generator.random() < EARLY_SHARE else MAX_START_S))
 
 
@@ -187,5 +208,6 @@ def _relate(clip: PooledClip, first: int, second: int, start_s: float, end_s: fl
     return next(iter(tell_relations(pair, first, start_s, end_s)), None)
 
 
-def _put(question: Question, introduction: str) -> Exchange:
-    return Exchange(introduction + question.text, question.answer)
+def introduce(question: Question, kind: str = "video") -> Exchange:
+    """A question as the product puts it, about one object in a video or an image."""
+    return Exchange(INTRODUCE.replace("{kind}", kind) + question.text, question.answer)

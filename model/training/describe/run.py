@@ -4,8 +4,9 @@
     2. a tokenizer from the grammar              work/tokenizer
     3. stage 0, the vision encoder on crops      work/0-vision
     4. the frozen encoder's features             work/features-…
-    5. stages 1 and 2, answers                   work/1-perception, work/2-instruction
-    6. the best weights, in float16              out
+    5. stage 0, motion from traced paths         work/paths, work/paths-held-out, work/0-motion, work/0-words
+    6. stages 1 and 2, answers                   work/1-perception, work/2-instruction
+    7. the best weights, in float16              out
 
 Every step goes on from what is there, so the same command resumes a run that was killed.
 """
@@ -41,11 +42,15 @@ from tubelet.model.training.describe.evaluation import (
     judge_captions,
 )
 from tubelet.model.training.describe.features import DecodeView, make_features
+from tubelet.model.training.describe.motion_stage import MotionModel, begin_with_places
+from tubelet.model.training.describe.path_batches import PathBatches, measure_turns
+from tubelet.model.training.describe.paths import TraceClip, make_paths
 from tubelet.model.training.describe.pool import KeepViews, Pool, RenderClip, make_pool
-from tubelet.model.training.describe.recipe import POSITION_SCALE, AnswerStage, SmallRecipe
+from tubelet.model.training.describe.recipe import AnswerStage, PathStage, SmallRecipe
 from tubelet.model.training.describe.rendered import talk_about
 from tubelet.model.training.describe.tuning import save_into
 from tubelet.model.training.describe.warm_up import CropBatches, WarmUpModel, measure_warm_up, whiten_patches
+from tubelet.model.training.describe.word_stage import WordModel
 from tubelet.model.training.grammar.facts import (
     TURNING,
     MomentFacts,
@@ -70,6 +75,7 @@ class Sources:
 
     render_clip: RenderClip
     render_image: RenderClip
+    trace_clip: TraceClip
     keep_views: KeepViews
     decode_view: DecodeView
 
@@ -79,6 +85,8 @@ def make_pools(recipe: SmallRecipe, work: Path, sources: Sources) -> None:
     make_pool(work / "held-out", recipe.held_out, sources.render_clip, sources.keep_views)
     make_pool(work / "pictures", recipe.pictures, sources.render_image, sources.keep_views)
     make_pool(work / "clips", recipe.clips, sources.render_clip, sources.keep_views)
+    make_paths(work / "paths-held-out", recipe.held_out_paths, sources.trace_clip)
+    make_paths(work / "paths", recipe.paths, sources.trace_clip)
 
 
 def train_small(recipe: SmallRecipe, out: Path, work: Path, sources: Sources) -> dict[str, TrainReport]:
@@ -101,6 +109,11 @@ def train_small(recipe: SmallRecipe, out: Path, work: Path, sources: Sources) ->
     network = load_network(vision / "best", device="cpu", dtype=torch.float32)
     for name in ("held-out", "clips"):
         make_features(network, Pool(work / name), sources.decode_view, work / f"features-{name}")
+    for name, run in (("0-motion", run_motion), ("0-words", run_words)):
+        reports[name] = run(recipe, work, network, tokenizer)
+        if reports[name].reason == "signal":
+            return reports
+        network = load_network(work / name / "best", device="cpu", dtype=torch.float32)
     for stage in recipe.stages:
         reports[stage.name] = run_answers(recipe, stage, work, network, tokenizer)
         if reports[stage.name].reason == "signal":
@@ -167,6 +180,71 @@ def run_warm_up(
     return report
 
 
+def run_motion(
+    recipe: SmallRecipe, work: Path, network: PixelRefer, tokenizer: PromptTokenizer
+) -> TrainReport:
+    """How things move, from paths, under heads that are not kept. Vision and surroundings have no part."""
+    torch.manual_seed(recipe.seed)
+    begin_with_places(network.region_encoder, recipe.seed)
+    model = MotionModel(network.requires_grad_(True))
+    return _run_paths(recipe, recipe.motion, "0-motion", work, model, network, tokenizer)
+
+
+def run_words(
+    recipe: SmallRecipe, work: Path, network: PixelRefer, tokenizer: PromptTokenizer
+) -> TrainReport:
+    """Words for what moves how, from paths."""
+    model = WordModel(network.requires_grad_(True), tokenizer)
+    return _run_paths(recipe, recipe.words, "0-words", work, model, network, tokenizer)
+
+
+def _run_paths(
+    recipe: SmallRecipe,
+    stage: PathStage,
+    name: str,
+    work: Path,
+    model: MotionModel | WordModel,
+    network: PixelRefer,
+    tokenizer: PromptTokenizer,
+) -> TrainReport:
+    folder = work / name
+    if (folder / "report.json").is_file():
+        return TrainReport(**json.loads((folder / "report.json").read_text(encoding="utf-8")))
+    batches = PathBatches(
+        paths=work / "paths",
+        pool=work / "clips",
+        num_shards=recipe.clips.num_shards,
+        features=work / "features-clips",
+        shares=stage.shares,
+        batch_size=stage.batch_size,
+        timed_from=stage.timed_from,
+        seed=stage.loop.seed,
+    )
+    judged = replace(
+        batches,
+        paths=work / "paths-held-out",
+        pool=work / "held-out",
+        num_shards=recipe.held_out.num_shards,
+        features=work / "features-held-out",
+    ).choose_judged(stage.num_judged)
+
+    def evaluate(trained: nn.Module) -> Mapping[str, float]:
+        assert isinstance(trained, MotionModel | WordModel)
+        return measure_turns(judged, trained.judge(judged))
+
+    report = train(
+        model,
+        batches,
+        stage.loop,
+        folder,
+        save_weights=save_into(network, tokenizer),
+        evaluate=evaluate,
+        resume=True,
+    )
+    _write_report(folder, report)
+    return report
+
+
 def run_answers(
     recipe: SmallRecipe, stage: AnswerStage, work: Path, network: PixelRefer, tokenizer: PromptTokenizer
 ) -> TrainReport:
@@ -181,6 +259,8 @@ def run_answers(
         shares=stage.shares,
         batch_size=stage.batch_size,
         seed=stage.loop.seed,
+        paths=work / "paths",
+        path_share=stage.path_share,
     )
     judged = _choose_judged(recipe, work)
 
@@ -202,13 +282,10 @@ def run_answers(
 
 
 def make_network(config: PixelReferConfig, tokenizer: PromptTokenizer, *, seed: int) -> PixelRefer:
-    """The small network with random weights, its places louder than its looks at first."""
+    """The small network with random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = PixelRefer(replace(config, stop_ids=(tokenizer.turn_end_id,)))
-        with torch.no_grad():
-            network.region_encoder.pos_linear.weight.mul_(POSITION_SCALE)
-    return network
+        return PixelRefer(replace(config, stop_ids=(tokenizer.turn_end_id,)))
 
 
 def make_tokenizer(folder: Path, *, seed: int, vocab_size: int, count: int) -> PromptTokenizer:

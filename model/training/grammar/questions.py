@@ -76,7 +76,7 @@ _BETWEEN = Wording(
     ("What has <region> to do with <region>?",),
 )
 
-_TURN_ANSWERS: dict[Turn, str] = {
+TURN_ANSWERS: dict[Turn, str] = {
     "left": "It turns left.",
     "right": "It turns right.",
     "u": "It makes a U-turn.",
@@ -146,7 +146,7 @@ def ask_phrase(facts: MomentFacts, generator: np.random.Generator, split: Split 
 
 def ask_turn(facts: MomentFacts, generator: np.random.Generator, split: Split = "train") -> Question:
     """Which way does it turn?"""
-    return Question("turn", _TURN.choose(generator, split, usual=0.4), _TURN_ANSWERS[facts.turn])
+    return Question("turn", _TURN.choose(generator, split, usual=0.4), TURN_ANSWERS[facts.turn])
 
 
 def ask_stop(facts: MomentFacts, generator: np.random.Generator, split: Split = "train") -> Question:

@@ -14,6 +14,7 @@ from tubelet.model.training.world.spec import (
     Relation,
     RenderedClip,
 )
+from tubelet.model.training.world.tracing import TracedClip, trace_clip
 
 __all__ = [
     "ACTIONS",
@@ -27,6 +28,8 @@ __all__ = [
     "Phase",
     "Relation",
     "RenderedClip",
+    "TracedClip",
     "render_clip",
     "render_image",
+    "trace_clip",
 ]

@@ -38,7 +38,10 @@ class GroundMap:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything about a clip but its pictures. `places` holds each actor's places at `times`."""
+    """Everything about a clip but its pictures. `places` holds each actor's places at `times`.
+
+    A scene that is only traced has no `grounds`.
+    """
 
     layout: Layout
     light: Light
@@ -72,8 +75,11 @@ def seed_generator(seed: int, spec: ClipSpec, what: int = 0) -> np.random.Genera
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
 
 
-def make_scene(seed: int, spec: ClipSpec, *, image: bool = False) -> Scene:
-    """Draw a scene. With `image`, it lasts some seconds and `times` is one instant of it."""
+def make_scene(seed: int, spec: ClipSpec, *, image: bool = False, painted: bool = True) -> Scene:
+    """Draw a scene. With `image`, it lasts some seconds and `times` is one instant of it.
+
+    Without `painted` the ground, most of the work, is left out: the same objects move before the same camera.
+    """
     generator = seed_generator(seed, spec)
     duration = _IMAGE_S if image else spec.duration_s
     roads = spec.theme == "traffic" or (spec.theme == "mixed" and generator.random() < 0.55)
@@ -116,8 +122,11 @@ def make_scene(seed: int, spec: ClipSpec, *, image: bool = False) -> Scene:
     )
     statics = _clear_ways(statics, stage.actors, duration, (pose.x, pose.y))
     sky, low = make_sky(generator, 96, 320)
-    grounds = _paint_grounds(generator, layout, framing, (pose.x, pose.y), photographs)
-    mean = grounds[0].texture[::16, ::16, :3].reshape(-1, 3).mean(axis=0)
+    grounds: tuple[GroundMap, ...] = ()
+    mean = np.zeros(3)
+    if painted:
+        grounds = _paint_grounds(generator, layout, framing, (pose.x, pose.y), photographs)
+        mean = grounds[0].texture[::16, ::16, :3].reshape(-1, 3).mean(axis=0)
     return Scene(
         layout=layout,
         light=light,

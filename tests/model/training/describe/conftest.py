@@ -9,10 +9,11 @@ import pytest
 
 from tubelet.model.pixelrefer.debug import DEBUG_CONFIG
 from tubelet.model.training.describe.pool import PoolPlan, make_pool
-from tubelet.model.training.describe.recipe import AnswerStage, SmallRecipe
+from tubelet.model.training.describe.recipe import AnswerStage, PathStage, SmallRecipe
+from tubelet.model.training.describe.rendered import Kind
 from tubelet.model.training.describe.run import Sources
 from tubelet.model.training.schedule import LoopSettings, PartRate
-from tubelet.model.training.world import ClipSpec, render_clip, render_image
+from tubelet.model.training.world import ClipSpec, render_clip, render_image, trace_clip
 from tubelet.orchestration.kept_views import keep_views
 from tubelet.workers.evidence import decode_view
 
@@ -29,7 +30,7 @@ CONFIG = replace(
     max_region_cells=12,
     max_request_patches=4096,
 )
-SOURCES = Sources(render_clip, render_image, keep_views, decode_view)
+SOURCES = Sources(render_clip, render_image, trace_clip, keep_views, decode_view)
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +53,8 @@ def make_toy_recipe(**changes: object) -> SmallRecipe:
         evaluate_every=12,
         save_every=4,
     )
+    paths_loop = loop.model_copy(update={"parts": frozen, "steps": 24, "evaluate_every": 24})
+    kinds: tuple[tuple[Kind, float], ...] = (("left", 0.3), ("right", 0.3), ("straight", 0.4))
     shares = (("image", 0.4), ("straight", 0.3), ("other", 0.3))
     recipe = SmallRecipe(
         config=CONFIG,
@@ -67,10 +70,18 @@ def make_toy_recipe(**changes: object) -> SmallRecipe:
             }
         ),
         warm_up_batch=8,
+        paths=replace(PLAN, num_clips=30),
+        held_out_paths=replace(PLAN, num_clips=20, specs=(replace(SPEC, split="held-out"),)),
+        motion=PathStage(paths_loop, 8, kinds, 2),
+        words=PathStage(paths_loop, 4, kinds, 2, timed_from=12),
         stages=(
-            AnswerStage("1-perception", loop.model_copy(update={"parts": frozen}), 2, shares),
+            AnswerStage("1-perception", loop.model_copy(update={"parts": frozen, "steps": 40}), 2, shares),
             AnswerStage(
-                "2-instruction", loop.model_copy(update={"parts": frozen, "best_by": "score"}), 2, shares
+                "2-instruction",
+                loop.model_copy(update={"parts": frozen, "best_by": "score"}),
+                2,
+                shares,
+                path_share=0.5,
             ),
         ),
         num_texts=200,

@@ -44,7 +44,7 @@ def list_losses(log: Path) -> list[float]:
 
 
 def test_losses_fall_in_every_stage(trained: Path) -> None:
-    for stage, window in (("0-vision", 10), ("1-perception", 3)):
+    for stage, window in (("0-vision", 10), ("0-motion", 5), ("0-words", 5), ("1-perception", 10)):
         losses = list_losses(trained / "work" / stage / "log.jsonl")
         assert np.mean(losses[-window:]) < 0.95 * np.mean(losses[:window]), stage
 

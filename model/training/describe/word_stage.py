@@ -1,0 +1,86 @@
+"""Words for motion, from paths alone: short sequences, so that a hundred thousand paths can be told.
+
+Of the prompt, times between views are left out at first, and each view has one token. Every token keeps the
+position that it has in a whole prompt, so what is learnt here serves there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tubelet.model.pixelrefer.network import PixelRefer
+from tubelet.model.pixelrefer.prompts import PLACEHOLDER, Prompt, PromptTokenizer, RegionRows
+from tubelet.model.training.describe.answering import Layout, lay_out, score_layouts
+from tubelet.model.training.describe.path_batches import PathBatch, PathSample, join_views
+from tubelet.model.training.describe.rendered import introduce
+from tubelet.model.training.grammar.questions import TURN_ANSWERS, Question
+from tubelet.records import Turn
+
+JUDGED_QUESTION = "Which way does it turn?"
+
+
+class WordModel(nn.Module):
+    """A network with its tokenizer, on paths: `forward(batch)` gives the mean loss of the answers' tokens."""
+
+    def __init__(self, network: PixelRefer, tokenizer: PromptTokenizer) -> None:
+        super().__init__()
+        self.network = network
+        self.tokenizer = tokenizer
+
+    def forward(self, batch: PathBatch) -> dict[str, Tensor]:
+        """The mean cross-entropy of the answers' tokens, over all tokens of the batch."""
+        rows = self._make_rows(batch.samples)
+        layouts = [
+            thin_layout(lay_out(self.tokenizer, [told], sample.conversations), timed=batch.timed)
+            for told, sample in zip(rows, batch.samples, strict=True)
+        ]
+        return {"loss": score_layouts(self.network, layouts).mean()}
+
+    @torch.no_grad()
+    def judge(self, samples: Sequence[PathSample], *, timed: bool = True) -> list[Turn]:
+        """The answer to JUDGED_QUESTION that the network finds likeliest, for each sample."""
+        answers = TURN_ANSWERS
+        told = tuple((introduce(Question("turn", JUDGED_QUESTION, text)),) for text in answers.values())
+        layouts = [
+            thin_layout(lay_out(self.tokenizer, [rows], told), timed=timed)
+            for rows in self._make_rows(samples)
+        ]
+        scores = iter(score_layouts(self.network, layouts).tolist())
+        judged: list[Turn] = []
+        for layout in layouts:
+            losses = [0.0] * len(answers)
+            for part, is_learnt in zip(layout.part, layout.learnt, strict=True):
+                if is_learnt:
+                    losses[part - 1] += next(scores)
+            judged.append(list(answers)[int(np.argmin(losses))])
+        return judged
+
+    def _make_rows(self, samples: Sequence[PathSample]) -> list[RegionRows]:
+        parts = torch.split(join_views(self.network, samples), [len(sample.times_s) for sample in samples])
+        count = self.network.config.num_object_tokens
+        return [
+            RegionRows(tuple(row_D.expand(count, -1) for row_D in part_ND), sample.times_s)
+            for part_ND, sample in zip(parts, samples, strict=True)
+        ]
+
+
+def thin_layout(layout: Layout, *, timed: bool) -> Layout:
+    """One token of each view and, unless `timed`, nothing between the views. Positions stay as they were."""
+    ids = layout.prompt.token_ids
+    places = [at for at, token in enumerate(ids) if token == PLACEHOLDER]
+    first = [at for at in places if ids[at - 1] != PLACEHOLDER]
+    dropped = set(places) - set(first)
+    if not timed:
+        dropped |= {at for at in range(first[0], first[-1]) if ids[at] != PLACEHOLDER}
+    kept = [at for at in range(len(ids)) if at not in dropped]
+    rows = layout.prompt.rows[torch.tensor([places.index(at) for at in first])]
+    return Layout(
+        Prompt(tuple(ids[at] for at in kept), rows),
+        part=tuple(layout.part[at] for at in kept),
+        position=tuple(layout.position[at] for at in kept),
+        learnt=tuple(layout.learnt[at] for at in kept),
+    )
