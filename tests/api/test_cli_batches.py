@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.backoff import NoBackoff
 
 from tests.api.test_cli import run
 from tests.orchestration.light_models import LIGHT_EMBEDDER
@@ -101,6 +102,8 @@ def test_dead_letters_hold_what_running_them_again_needs(manifest: Path) -> None
 def test_batches_that_are_unknown_or_cannot_be_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
     for command in ("status", "pause", "resume", "cancel", "retry", "logs"):
         assert "tubelet status" in run(command, "b123", code=2).stderr.replace("\n", " ")
+    pauses = "tubelet.orchestration.ledger.redis_client.ExponentialWithJitterBackoff"
+    monkeypatch.setattr(pauses, lambda **_: NoBackoff())
     monkeypatch.setenv("TUBELET_LEDGER", "redis://127.0.0.1:1/0")
     told = run("submit", "a.mp4", code=1)
     assert told.stdout == ""
