@@ -40,7 +40,7 @@ class SentenceVectors:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        vector = embedder.embed([text])[0]
+        vector: NDArray[np.float32] = embedder.embed([text])[0]
         vector.setflags(write=False)
         with self._lock:
             self._kept[key] = vector

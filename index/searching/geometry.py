@@ -187,10 +187,10 @@ def _measure_crossings(firsts: Tracks, seconds: Tracks, _reach: float) -> Array:
         centres = find_centres(tracks.values)
         low.append(np.minimum.reduceat(centres, tracks.edges[:-1], axis=0))
         high.append(np.maximum.reduceat(centres, tracks.edges[:-1], axis=0))
-    near = (np.maximum(*low) <= np.minimum(*high) + 1e-6).all(axis=1)
+    shared: Array = (np.minimum(*high) - np.maximum(*low)).min(axis=1)
     apart_s = np.maximum(firsts.starts, seconds.starts) - np.minimum(firsts.ends, seconds.ends)
-    values = np.zeros(len(near))
-    for place in np.flatnonzero(near & (apart_s <= CROSSING_S)).tolist():
+    values = np.zeros(len(shared))
+    for place in np.flatnonzero((shared >= -1e-6) & (apart_s <= CROSSING_S)).tolist():
         values[place] = _measure_crossing(firsts.get(place), seconds.get(place))
     return values
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tubelet.index.searching.candidates import Candidates, Rows
+from tubelet.index.held_columns import Rows
+from tubelet.index.searching.candidates import Candidates
 from tubelet.index.searching.grouping import SCORE_DECIMALS, Groups
 from tubelet.index.searching.judging import BEFORE_COLUMN, Values, to_numpy
 from tubelet.index.searching.listing import Limits

@@ -170,7 +170,8 @@ class Surroundings:
         )
         length = np.maximum(self._lengths[rows], lengths[places])
         near: Mask = np.hypot(*np.maximum(apart, 0.0).T) <= reach * length
-        return near | (lengths[places] == 0)
+        near |= lengths[places] == 0
+        return near
 
     def _find_rows_around(self, window: Window, margin_s: float) -> Rows:
         number = self._videos.names.get(window.video_id)

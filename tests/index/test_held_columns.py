@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.index.factories import (
@@ -67,6 +68,24 @@ def test_the_next_version_is_what_is_read_anew(store: IndexStore, change: str) -
         columns = store.at_version(old).hold_columns()
         assert columns is not None
         assert list_rows(columns) == before
+
+
+def test_rows_are_found_by_their_video_and_by_their_object(store: IndexStore) -> None:
+    for name, moments in (("v0", 5), ("v1", 7), ("v2", 2)):
+        put(store, name, moments=moments)
+    store.remove_video("v2")
+    columns = store.snapshot().hold_columns()
+    assert columns is not None
+    rows = columns.table.select(["video_id", "object_id"]).to_pylist()
+    for name in ("v0", "v1", "v2", "nowhere"):
+        places = columns.list_of_video(name).tolist()
+        assert places == [place for place, row in enumerate(rows) if row["video_id"] == name]
+    some = np.array([0, 6, 7])
+    names = {rows[place]["object_id"] for place in some.tolist()}
+    assert columns.find_same("object_id", some).tolist() == [row["object_id"] in names for row in rows]
+    empty = columns.take(np.empty(0, dtype=np.int64))
+    assert empty.list_of_video("v0").tolist() == []
+    assert empty.find_same("object_id", np.empty(0, dtype=np.int64)).tolist() == []
 
 
 def test_an_index_in_the_place_of_another_is_not_taken_for_it(tmp_path: Path) -> None:

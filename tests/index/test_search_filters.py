@@ -206,6 +206,32 @@ def test_filters_equal_brute_force(
     assert [hit.score for hit in page.hits] == sorted((hit.score for hit in page.hits), reverse=True)
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    within=st.just(SearchFilter()) | FILTERS,
+    sentence=SENTENCES | st.sampled_from(["large red car", "a red truck without a zebra", "tiny, then red"]),
+    limit=st.integers(1, 6),
+    exact=st.booleans(),
+    most_taken=st.sampled_from([0, 5000]),
+)
+def test_the_first_hits_are_the_first_of_all(
+    crowd: Crowd, within: SearchFilter, sentence: str, limit: int, exact: bool, most_taken: int
+) -> None:
+    """Vectors are not read of what columns in memory show to be worse; here all are read for comparison."""
+    options: dict[str, Any] = {"within": within, "exact_max_rows": 1000 if exact else 0}
+    query, vector = parse_query(sentence), make_vector(3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tubelet.index.searching.candidates.MAX_TAKEN_ROWS", most_taken)
+        first = search_page(crowd.store, query, vector, limit=limit, **options)
+        patch.setattr("tubelet.index.snapshot.MAX_HELD_ROWS", 0)
+        everything = search_page(crowd.store, query, vector, limit=1000, **options)
+    assert [hit.moment_id for hit in first.hits] == [hit.moment_id for hit in everything.hits[:limit]]
+    told = [hit.score for hit in everything.hits[:limit]]
+    assert [hit.score for hit in first.hits] == pytest.approx(told, abs=1e-6)
+    assert (first.num_moments, first.is_exact) == (everything.num_moments, everything.is_exact)
+    assert bool(first.next_cursor) == (len(everything.hits) > limit)
+
+
 def is_allowed(moment: Moment, within: SearchFilter, query: Query) -> bool:
     """What the documents say of each limit, on the record itself."""
     label = choose_label(moment.caption, moment.attributes)

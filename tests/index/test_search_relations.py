@@ -16,6 +16,7 @@ from tests.index.factories import (
     group_objects,
     make_attributes,
     make_moment,
+    make_motion,
     make_vector,
     make_video,
 )
@@ -268,6 +269,44 @@ def test_the_best_are_found_even_where_most_fail_and_looking_is_said_to_end(
     page = search_page(store, query, limit=1)
     assert page.hits[0].object_id != "v41:car"
     assert page.notes == ("relations, counts and stops were judged on the best 20 of 61 objects",)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        *("a red car next to a bus", "a van behind a red car", "a bus crossing the way of a van"),
+        *("a car not followed by a red bus", "a car after a van", "a red car stops", "two red cars"),
+        *("a bus with a van without a zebra", "overtaken by a car", "a van and three buses"),
+        "a red car next to a bus stops, then turns left",
+    ],
+)
+def test_relations_are_the_same_with_and_without_columns_in_memory(
+    store: IndexStore, find: Find, monkeypatch: pytest.MonkeyPatch, sentence: str
+) -> None:
+    random = np.random.default_rng(5)
+
+    def make_random_thing(number: int) -> list[Moment]:
+        start_s = float(random.uniform(0, 25))
+        times = np.linspace(start_s, start_s + random.uniform(2, 12), 14)
+        corners = random.uniform(0, 300, 2) + np.cumsum(random.normal(0, 15, (14, 2)), axis=0)
+        track = Track(times, np.concatenate([corners, corners + random.uniform(20, 60, 2)], axis=1))
+        return make_thing(
+            f"v{number % 3}:o{number}",
+            track,
+            str(random.choice(["red", "blue"])),
+            str(random.choice(["car", "van", "bus", ""])),
+            cut_s=float(times[6]) if number % 2 else None,
+            caption=str(random.choice(["A zebra.", "Something."])),
+            motion=make_motion(stopped=bool(random.random() < 0.4)),
+        )
+
+    fill(store, *(make_random_thing(number) for number in range(45)))
+    told = find(sentence, limit=20)
+    monkeypatch.setattr("tubelet.index.snapshot.MAX_HELD_ROWS", 0)
+    again = find(sentence, limit=20)
+    assert [hit.moment_id for hit in again] == [hit.moment_id for hit in told]
+    assert [hit.score for hit in again] == pytest.approx([hit.score for hit in told], abs=1e-9)
+    assert [hit.why for hit in again] == [hit.why for hit in told]
 
 
 def test_many_pairs_at_once_are_what_each_is_alone() -> None:
