@@ -73,7 +73,7 @@ def read_events(
 def test_a_dropped_video_is_indexed_and_found_though_the_worker_is_killed(
     start_service: StartService, tmp_path: Path, clip: Path
 ) -> None:
-    settings = make_settings(tmp_path / "home")
+    settings = make_settings(tmp_path / "home", lease_s=10, retry_base_s=0.1)  # of the worker that is killed
     with working(settings):
         served = start_service(settings)
         upload = served.post(
