@@ -50,8 +50,8 @@ simple scenes without a download or a GPU. Real footage deserves the published w
   {config.local_px} px, crops padded by {config.crop_padding_px} px, about {config.max_region_cells} cells
   at most.
 - Unlike the published recipe there is a stage 0: the vision encoder learnt category and colours from single
-  crops, and the decoder motion from {recipe.paths.num_clips} clips that were traced and not painted, both through
-  heads that were thrown away. After it the vision encoder stays frozen.
+  crops, and the decoder motion from {recipe.paths.num_clips} clips that were traced and not painted, both
+  through heads that were thrown away. After it the vision encoder stays frozen.
 - Tokenizer: byte-level BPE of {config.vocab_size} tokens from the grammar and general English, with
   Qwen2.5's chat tokens.
 

@@ -36,69 +36,100 @@ WORDS_A_VIEW = 5
 TURNS: tuple[Turn, ...] = get_args(Turn)
 
 
+class MotionHeads(nn.Module):
+    """Three heads over a decoder's states at the views, not of its last layer: the words' layers come after.
+
+    A guided layer has told where the object goes when the last layer looks back for what to say.
+    """
+
+    def __init__(self, network: PixelRefer) -> None:
+        super().__init__()
+        width = network.config.width
+        self.norm = nn.LayerNorm(width)
+        self.heads = nn.ModuleDict(
+            {"turn": nn.Linear(width, len(TURNS)), "step": nn.Linear(width, 2), "bend": nn.Linear(width, 2)}
+        )
+        self._kept: list[Tensor] = []
+        layers = network.decoder.layers
+        layers[max(1, len(layers) - 1) - 1].register_forward_hook(self._keep)
+
+    def take_states(self) -> Tensor:
+        """What the guided layer gave since it was asked last, (B, T, D)."""
+        (states_BTD,) = self._kept
+        self._kept.clear()
+        return states_BTD
+
+    def forward(
+        self, states_BVD: Tensor, inside_BV: Tensor, samples: Sequence[PathSample]
+    ) -> dict[str, Tensor]:
+        """The turn's cross-entropy, squared errors of steps and bends, and their weighted sum "motion"."""
+        states_BVD = self.norm(states_BVD)
+        turns_B = torch.tensor([TURNS.index(sample.turn) for sample in samples], device=states_BVD.device)
+        step_BV2, bend_BV2, told_BV = guide(samples, inside_BV)
+        turn = F.cross_entropy(self._judge(states_BVD, inside_BV), turns_B)
+        step = (self.heads["step"](states_BVD[:, 1:]).float() - step_BV2)[told_BV].square().sum(dim=-1).mean()
+        bend = (self.heads["bend"](states_BVD[:, 1:]).float() - bend_BV2)[told_BV].square().sum(dim=-1).mean()
+        return {"turn": turn, "step": step, "bend": bend, "motion": turn + GUIDE_WEIGHT * (step + bend)}
+
+    def judge(self, states_BVD: Tensor, inside_BV: Tensor) -> list[Turn]:
+        """The likeliest turn of each sample."""
+        logits_BC = self._judge(self.norm(states_BVD), inside_BV)
+        return [TURNS[at] for at in logits_BC.argmax(dim=1).tolist()]
+
+    def _judge(self, states_BVD: Tensor, inside_BV: Tensor) -> Tensor:
+        last_B = inside_BV.sum(dim=1) - 1
+        logits: Tensor = self.heads["turn"](states_BVD[torch.arange(len(last_B)), last_B])
+        return logits.float()
+
+    def _keep(self, layer: nn.Module, given: object, states_BTD: Tensor) -> None:
+        self._kept[:] = [states_BTD]
+
+
+def guide(samples: Sequence[PathSample], inside_BV: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Direction of each step, its angle to the first one (cosine, sine), and where there is one."""
+    places = [torch.from_numpy(sample.places_N2) * torch.tensor([1.0, sample.aspect]) for sample in samples]
+    places_BV2 = nn.utils.rnn.pad_sequence(places, batch_first=True).to(inside_BV.device)
+    steps_BV2 = places_BV2.diff(dim=1)
+    lengths_BV1 = steps_BV2.norm(dim=-1, keepdim=True)
+    directions_BV2 = steps_BV2 / lengths_BV1.clamp(min=1e-6)
+    told_BV = (lengths_BV1[..., 0] > MIN_STEP) & inside_BV[:, 1:]
+    first_B = told_BV.float().argmax(dim=1)
+    first_B12 = directions_BV2[torch.arange(len(first_B)), first_B][:, None]
+    cosine_BV = (directions_BV2 * first_B12).sum(dim=-1)
+    sine_BV = directions_BV2[..., 0] * first_B12[..., 1] - directions_BV2[..., 1] * first_B12[..., 0]
+    return directions_BV2, torch.stack([cosine_BV, sine_BV], dim=-1), told_BV
+
+
 class MotionModel(nn.Module):
-    """A network's region encoder and decoder under three linear heads: `forward(batch)` gives the losses."""
+    """A network's region encoder and decoder under `MotionHeads`: `forward(batch)` gives the losses."""
 
     def __init__(self, network: PixelRefer) -> None:
         super().__init__()
         self.network = network
-        width = network.config.width
-        self.heads = nn.ModuleDict(
-            {"turn": nn.Linear(width, len(TURNS)), "step": nn.Linear(width, 2), "bend": nn.Linear(width, 2)}
-        )
+        self.heads = MotionHeads(network)
 
     def forward(self, batch: PathBatch) -> dict[str, Tensor]:
-        """The turn's cross-entropy, the squared errors of steps and bends, and what is minimised."""
-        samples = batch.samples
-        seen_BTD, inside_BT = self._watch(samples)
-        turns_B = torch.tensor([TURNS.index(sample.turn) for sample in samples], device=seen_BTD.device)
-        step_BT2, bend_BT2, told_BT = self._guide(samples, inside_BT)
-        turn = F.cross_entropy(self._judge(seen_BTD, inside_BT), turns_B)
-        step = (self.heads["step"](seen_BTD[:, 1:]).float() - step_BT2)[told_BT].square().sum(dim=-1).mean()
-        bend = (self.heads["bend"](seen_BTD[:, 1:]).float() - bend_BT2)[told_BT].square().sum(dim=-1).mean()
-        loss = turn + GUIDE_WEIGHT * (step + bend)
-        return {"loss": loss, "turn": turn.detach(), "step": step.detach(), "bend": bend.detach()}
+        """The heads' losses; what is minimised is their weighted sum."""
+        losses = self.heads(*self._watch(batch.samples), batch.samples)
+        return {"loss": losses.pop("motion"), **{name: loss.detach() for name, loss in losses.items()}}
 
     @torch.no_grad()
     def judge(self, samples: Sequence[PathSample]) -> list[Turn]:
         """The likeliest turn of each sample."""
-        logits_BC = self._judge(*self._watch(samples))
-        return [TURNS[at] for at in logits_BC.argmax(dim=1).tolist()]
+        return self.heads.judge(*self._watch(samples))
 
     def _watch(self, samples: Sequence[PathSample]) -> tuple[Tensor, Tensor]:
-        """The decoder's states at the views, (B, T, D), and which of them are views."""
+        """The guided states at the views, (B, V, D), and which of them are views."""
         views = torch.split(join_views(self.network, samples), [len(sample.times_s) for sample in samples])
-        embedded_BTD = nn.utils.rnn.pad_sequence(list(views), batch_first=True)
-        num_samples, longest = embedded_BTD.shape[:2]
-        place_T = torch.arange(longest, device=embedded_BTD.device)
-        lengths_B = torch.tensor([len(own) for own in views], device=embedded_BTD.device)
-        inside_BT = place_T < lengths_B[:, None]
+        embedded_BVD = nn.utils.rnn.pad_sequence(list(views), batch_first=True)
+        num_samples, longest = embedded_BVD.shape[:2]
+        place_V = torch.arange(longest, device=embedded_BVD.device)
+        lengths_B = torch.tensor([len(own) for own in views], device=embedded_BVD.device)
         stride = WORDS_A_VIEW + self.network.config.num_object_tokens
-        position_BT = (FIRST_VIEW + stride * place_T).expand(num_samples, -1)
-        seen_TS = torch.ones(longest, longest, dtype=torch.bool, device=embedded_BTD.device).tril()
-        seen_BTS = seen_TS.expand(num_samples, -1, -1)
-        return self.network.decode(embedded_BTD, position_BT, seen_BTS=seen_BTS), inside_BT
-
-    def _judge(self, seen_BTD: Tensor, inside_BT: Tensor) -> Tensor:
-        last_B = inside_BT.sum(dim=1) - 1
-        logits: Tensor = self.heads["turn"](seen_BTD[torch.arange(len(last_B)), last_B])
-        return logits.float()
-
-    def _guide(self, samples: Sequence[PathSample], inside_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Direction of each step, its angle to the first one (cosine, sine), and where there is one."""
-        places = [
-            torch.from_numpy(sample.places_N2) * torch.tensor([1.0, sample.aspect]) for sample in samples
-        ]
-        places_BT2 = nn.utils.rnn.pad_sequence(places, batch_first=True).to(inside_BT.device)
-        steps_BT2 = places_BT2.diff(dim=1)
-        lengths_BT1 = steps_BT2.norm(dim=-1, keepdim=True)
-        directions_BT2 = steps_BT2 / lengths_BT1.clamp(min=1e-6)
-        told_BT = (lengths_BT1[..., 0] > MIN_STEP) & inside_BT[:, 1:]
-        first_B = told_BT.float().argmax(dim=1)
-        first_B12 = directions_BT2[torch.arange(len(first_B)), first_B][:, None]
-        cosine_BT = (directions_BT2 * first_B12).sum(dim=-1)
-        sine_BT = directions_BT2[..., 0] * first_B12[..., 1] - directions_BT2[..., 1] * first_B12[..., 0]
-        return directions_BT2, torch.stack([cosine_BT, sine_BT], dim=-1), told_BT
+        position_BV = (FIRST_VIEW + stride * place_V).expand(num_samples, -1)
+        seen_VV = torch.ones(longest, longest, dtype=torch.bool, device=embedded_BVD.device).tril()
+        self.network.decode(embedded_BVD, position_BV, seen_BTS=seen_VV.expand(num_samples, -1, -1))
+        return self.heads.take_states(), place_V < lengths_B[:, None]
 
 
 @torch.no_grad()

@@ -151,7 +151,7 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
         held_out_paths=PoolPlan(1000, _list_specs(10, 2.0, "held-out"), 1_000_000 * seed + 600_000, 1000),
         motion=PathStage(
             LoopSettings(
-                steps=3000,
+                steps=2000,
                 seed=seed,
                 learning_rate=2e-3,
                 parts=unseen,

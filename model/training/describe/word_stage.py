@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tubelet.model.pixelrefer.network import PixelRefer
 from tubelet.model.pixelrefer.prompts import PLACEHOLDER, Prompt, PromptTokenizer, RegionRows
 from tubelet.model.training.describe.answering import Layout, lay_out, score_layouts
+from tubelet.model.training.describe.motion_stage import MotionHeads
 from tubelet.model.training.describe.path_batches import PathBatch, PathSample, join_views
 from tubelet.model.training.describe.rendered import introduce
 from tubelet.model.training.grammar.questions import TURN_ANSWERS, Question
@@ -24,21 +25,27 @@ JUDGED_QUESTION = "Which way does it turn?"
 
 
 class WordModel(nn.Module):
-    """A network with its tokenizer, on paths: `forward(batch)` gives the mean loss of the answers' tokens."""
+    """A network with its tokenizer, on paths: `forward(batch)` gives the losses of answers and of motion.
+
+    Without the second what was learnt of motion is lost before the words need it.
+    """
 
     def __init__(self, network: PixelRefer, tokenizer: PromptTokenizer) -> None:
         super().__init__()
         self.network = network
         self.tokenizer = tokenizer
+        self.heads = MotionHeads(network)
 
     def forward(self, batch: PathBatch) -> dict[str, Tensor]:
-        """The mean cross-entropy of the answers' tokens, over all tokens of the batch."""
+        """The mean cross-entropy of the answers' tokens, the motion's, and their sum."""
         rows = self._make_rows(batch.samples)
         layouts = [
             thin_layout(lay_out(self.tokenizer, [told], sample.conversations), timed=batch.timed)
             for told, sample in zip(rows, batch.samples, strict=True)
         ]
-        return {"loss": score_layouts(self.network, layouts).mean()}
+        words = score_layouts(self.network, layouts).mean()
+        motion = self.heads(*self._find_views(layouts), batch.samples)["motion"]
+        return {"loss": words + motion, "words": words.detach(), "motion": motion.detach()}
 
     @torch.no_grad()
     def judge(self, samples: Sequence[PathSample], *, timed: bool = True) -> list[Turn]:
@@ -58,6 +65,17 @@ class WordModel(nn.Module):
                     losses[part - 1] += next(scores)
             judged.append(list(answers)[int(np.argmin(losses))])
         return judged
+
+    def _find_views(self, layouts: Sequence[Layout]) -> tuple[Tensor, Tensor]:
+        """The guided states at the views of thinned layouts, (B, V, D), and which of them are views."""
+        states_BTD = self.heads.take_states()
+        states = [
+            states_TD[[at for at, token in enumerate(layout.prompt.token_ids) if token == PLACEHOLDER]]
+            for states_TD, layout in zip(states_BTD, layouts, strict=True)
+        ]
+        padded_BVD = nn.utils.rnn.pad_sequence(states, batch_first=True)
+        lengths_B1 = torch.tensor([[len(own)] for own in states], device=padded_BVD.device)
+        return padded_BVD, torch.arange(padded_BVD.shape[1], device=padded_BVD.device) < lengths_B1
 
     def _make_rows(self, samples: Sequence[PathSample]) -> list[RegionRows]:
         parts = torch.split(join_views(self.network, samples), [len(sample.times_s) for sample in samples])

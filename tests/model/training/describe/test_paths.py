@@ -16,7 +16,7 @@ from tubelet.model.pixelrefer.prompts import DESCRIBE_VIDEO, PLACEHOLDER, Prompt
 from tubelet.model.training.describe.answering import lay_out
 from tubelet.model.training.describe.batches import MomentBatches, reframe_path
 from tubelet.model.training.describe.features import make_features
-from tubelet.model.training.describe.motion_stage import MotionModel, begin_with_places
+from tubelet.model.training.describe.motion_stage import MotionModel, begin_with_places, guide
 from tubelet.model.training.describe.path_batches import PathBatch, PathBatches, PathSample, measure_turns
 from tubelet.model.training.describe.paths import draw_path, make_paths, open_paths
 from tubelet.model.training.describe.pool import Pool, PoolPlan
@@ -101,11 +101,11 @@ def test_paths_of_nothing_are_refused(tmp_path: Path) -> None:
         open_paths(tmp_path)
 
 
-def test_guides_are_the_steps_and_bends_of_the_path(network: PixelRefer) -> None:
+def test_guides_are_the_steps_and_bends_of_the_path() -> None:
     samples = [make_sample("left"), make_sample("right"), make_sample("none")]
     samples[2] = replace(samples[2], places_N2=samples[2].places_N2[:4], looks_NC=samples[2].looks_NC[:4])
     inside_BT = torch.tensor([[True] * 7, [True] * 7, [True] * 4 + [False] * 3])
-    step_BT2, bend_BT2, told_BT = MotionModel(network)._guide(samples, inside_BT)
+    step_BT2, bend_BT2, told_BT = guide(samples, inside_BT)
     torch.testing.assert_close(step_BT2[0, 0], torch.tensor([-1.0, 0.0]))
     torch.testing.assert_close(step_BT2[0, 5], torch.tensor([0.0, -1.0]))
     torch.testing.assert_close(bend_BT2[0, 5], -bend_BT2[1, 5], atol=1e-5, rtol=0)
