@@ -27,12 +27,12 @@ from tubelet.orchestration.ledger.records import ItemCounts
 from tubelet.orchestration.pipeline import is_ended
 from tubelet.settings import Settings
 
-BATCH_S = 120.0
+BATCH_S = 180.0
 NUM_FAULTS = 3
 MOMENTS_S = 4.0
 """Faults begin within so many seconds of the batch."""
 
-KINDS: tuple[Kind, ...] = ("local", "celery")
+KINDS: tuple[Kind, ...] = ("local", "celery", "ray")
 BATCHES_A_ROUND = 5
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -33,7 +34,7 @@ from tubelet.settings import Settings, load_settings
 
 T = TypeVar("T")
 Rows = dict[str, list[dict[str, Any]]]
-Kind = Literal["local", "celery"]
+Kind = Literal["local", "celery", "ray"]
 
 BUCKET = "archive"
 CLIPS_S = (2.0, 2.5)
@@ -86,6 +87,8 @@ def _is_worker(process: psutil.Process, kind: Kind) -> bool:
         command = " ".join(process.cmdline())
         if kind == "celery":
             return "celery" in command
+        if kind == "ray":
+            return "UnitActor" in command
         return "spawn_main" in command and "tubelet" in (psutil.Process(process.ppid()).cmdline() or [""])
     except psutil.Error:
         return False
@@ -155,6 +158,8 @@ class Deployment:
             self._stack.enter_context(self.redis)
             place["ledger"] = self.redis.url
         self.settings: Settings = load_settings({**place, **OPTIONS}, environment={})
+        if self.kind == "ray":
+            self._stack.enter_context(patch.dict(os.environ, self._keep_ray_apart()))
         values = {**place, **OPTIONS}
         self._environment = {
             **os.environ,
@@ -233,6 +238,11 @@ class Deployment:
                 env=self._environment,
                 cwd=ROOT,
             )
+
+    def _keep_ray_apart(self) -> dict[str, str]:
+        """Where the clusters of planners keep their files: paths of sockets must be short."""
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp"))
+        return {"RAY_TMPDIR": folder, "RAY_enable_worker_prestart": "0"}
 
     def _mount(self) -> None:
         command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(self._home)]
