@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -37,6 +38,8 @@ TURN_SHARE, DETAILED_SHARE = 0.55, 0.33
 LOOKS_SHARE = 0.45
 """How often a question for the turn comes with one for the colour or the category."""
 
+TIMED_SHARE = 0.75
+
 JUDGED_KINDS: tuple[Kind, ...] = ("left", "right", "straight", "u")
 
 
@@ -55,19 +58,24 @@ class PathSample:
     conversations: tuple[Conversation, ...]
 
 
+Form = Literal["bare", "untimed", "timed"]
+"""How much of a prompt is read: the views and the end; all but the times between views; everything."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PathBatch:
-    """Samples of one step; with `timed`, the times before the views are read."""
+    """Samples of one step, and how much of their prompts is read."""
 
     samples: tuple[PathSample, ...]
-    timed: bool = False
+    form: Form = "untimed"
 
 
 @dataclass(frozen=True, slots=True)
 class PathBatches:
     """Makes the batch of a number from paths, and from a pool whose features were computed for the looks.
 
-    From the batch `timed_from` on all but one in four are timed.
+    Before the batch `bare_until` prompts are bare, and turns all that is asked for; from `timed_from` on all
+    but one batch in four are timed.
     """
 
     paths: Path
@@ -76,24 +84,28 @@ class PathBatches:
     features: Path
     shares: tuple[tuple[Kind, float], ...]
     batch_size: int
+    bare_until: int = 0
     timed_from: int = 0
     seed: int = 0
 
     def __call__(self, number: int) -> PathBatch:
         generator = np.random.default_rng([self.seed, number])
-        timed = number >= self.timed_from and bool(generator.random() < 0.75)
-        return PathBatch(tuple(self._draw(generator) for _ in range(self.batch_size)), timed)
+        form: Form = "bare" if number < self.bare_until else "untimed"
+        if number >= self.timed_from and generator.random() < TIMED_SHARE:
+            form = "timed"
+        samples = tuple(self._draw(form, generator) for _ in range(self.batch_size))
+        return PathBatch(samples, form)
 
-    def _draw(self, generator: np.random.Generator) -> PathSample:
+    def _draw(self, form: Form, generator: np.random.Generator) -> PathSample:
         paths = open_paths(self.paths)
         kind = draw_kind(self.shares, paths, generator)
         for _ in range(MAX_TRIES):
             path = draw_path(paths[kind], generator)
             if path is not None:
-                return self.dress(reframe_path(path, generator), generator)
+                return self.dress(reframe_path(path, generator), form, generator)
         raise AssertionError(f"no {kind} path can be told in {MAX_TRIES} tries; the paths are broken")
 
-    def dress(self, path: PathMoment, generator: np.random.Generator) -> PathSample:
+    def dress(self, path: PathMoment, form: Form, generator: np.random.Generator) -> PathSample:
         """The path told of an object with looks."""
         wardrobe = list_objects(self.pool, self.num_shards).wardrobe
         facts, owner = wardrobe.dress(path.facts, generator)
@@ -106,7 +118,7 @@ class PathBatches:
             tuple(float(time_s) + shift_s for time_s in path.times_s),
             path.frame_size[1] / path.frame_size[0],
             facts.turn,
-            tell_path(facts, generator),
+            tell_turn(facts, generator) if form == "bare" else tell_path(facts, generator),
         )
 
     def choose_judged(self, count: int) -> tuple[PathSample, ...]:
@@ -121,9 +133,14 @@ class PathBatches:
                 facts = tell_moment(path, path.truth, path.truth.start_s, path.truth.end_s)
                 if facts is not None and told < count:
                     within = np.array(choose_best(path.times_s, generator.random(len(path.times_s))))
-                    samples.append(self.dress(place_views(path, facts, within), generator))
+                    samples.append(self.dress(place_views(path, facts, within), "timed", generator))
                     told += 1
         return tuple(samples)
+
+
+def tell_turn(facts: MomentFacts, generator: np.random.Generator) -> tuple[Conversation, ...]:
+    """The question for the turn alone."""
+    return ((introduce(ask_turn(facts, generator)),),)
 
 
 def tell_path(

@@ -52,13 +52,16 @@ def make_small_config() -> PixelReferConfig:
 
 @dataclass(frozen=True, slots=True)
 class PathStage:
-    """A stage on paths without pictures. From step `timed_from` on, times are read too."""
+    """A stage on paths without pictures. Prompts are bare before the step `bare_until`; times are read from
+    the step `timed_from` on.
+    """
 
     loop: LoopSettings
     batch_size: int
     shares: tuple[tuple[Kind, float], ...]
     num_judged: int
     """Paths of each kind that it is judged by."""
+    bare_until: int = 0
     timed_from: int = 0
 
 
@@ -168,11 +171,12 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
         ),
         words=PathStage(
             LoopSettings(
-                steps=1500,
+                steps=3000,
                 seed=seed,
-                learning_rate=1e-3,
+                learning_rate=2e-3,
+                clip_norm=5.0,
                 parts=unseen,
-                warmup_steps=100,
+                warmup_steps=50,
                 betas=(0.9, 0.98),
                 precision="bfloat16",
                 evaluate_every=250,
@@ -182,7 +186,8 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
             batch_size=64,
             shares=kinds,
             num_judged=60,
-            timed_from=500,
+            bare_until=500,
+            timed_from=1200,
         ),
         stages=(
             AnswerStage(

@@ -217,6 +217,7 @@ def _run_paths(
         features=work / "features-clips",
         shares=stage.shares,
         batch_size=stage.batch_size,
+        bare_until=stage.bare_until,
         timed_from=stage.timed_from,
         seed=stage.loop.seed,
     )

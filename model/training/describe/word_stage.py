@@ -1,7 +1,8 @@
 """Words for motion, from paths alone: short sequences, so that a hundred thousand paths can be told.
 
-Of the prompt, times between views are left out at first, and each view has one token. Every token keeps the
-position that it has in a whole prompt, so what is learnt here serves there.
+Each view has one token, and of the prompt little is read at first: a decoder whose last layer looks at all
+words alike hardly notices the one view that tells the turn. Every token keeps the position that it has in a
+whole prompt, so what is learnt here serves there.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from torch import Tensor, nn
 
 from tubelet.model.pixelrefer.network import PixelRefer
 from tubelet.model.pixelrefer.prompts import PLACEHOLDER, Prompt, PromptTokenizer, RegionRows
-from tubelet.model.training.describe.answering import Layout, lay_out, score_layouts
+from tubelet.model.training.describe.answering import SHARED, Layout, lay_out, score_layouts
 from tubelet.model.training.describe.motion_stage import MotionHeads
-from tubelet.model.training.describe.path_batches import PathBatch, PathSample, join_views
+from tubelet.model.training.describe.path_batches import Form, PathBatch, PathSample, join_views
 from tubelet.model.training.describe.rendered import introduce
 from tubelet.model.training.grammar.questions import TURN_ANSWERS, Question
 from tubelet.records import Turn
+
+MOTION_WEIGHT = 0.3
+NUM_LAST_WORDS = 2
 
 JUDGED_QUESTION = "Which way does it turn?"
 
@@ -37,24 +41,23 @@ class WordModel(nn.Module):
         self.heads = MotionHeads(network)
 
     def forward(self, batch: PathBatch) -> dict[str, Tensor]:
-        """The mean cross-entropy of the answers' tokens, the motion's, and their sum."""
+        """The mean cross-entropy of the answers' tokens, the motion's, and their weighted sum."""
         rows = self._make_rows(batch.samples)
         layouts = [
-            thin_layout(lay_out(self.tokenizer, [told], sample.conversations), timed=batch.timed)
+            thin_layout(lay_out(self.tokenizer, [told], sample.conversations), batch.form)
             for told, sample in zip(rows, batch.samples, strict=True)
         ]
         words = score_layouts(self.network, layouts).mean()
         motion = self.heads(*self._find_views(layouts), batch.samples)["motion"]
-        return {"loss": words + motion, "words": words.detach(), "motion": motion.detach()}
+        return {"loss": words + MOTION_WEIGHT * motion, "words": words.detach(), "motion": motion.detach()}
 
     @torch.no_grad()
-    def judge(self, samples: Sequence[PathSample], *, timed: bool = True) -> list[Turn]:
+    def judge(self, samples: Sequence[PathSample], form: Form = "timed") -> list[Turn]:
         """The answer to JUDGED_QUESTION that the network finds likeliest, for each sample."""
         answers = TURN_ANSWERS
         told = tuple((introduce(Question("turn", JUDGED_QUESTION, text)),) for text in answers.values())
         layouts = [
-            thin_layout(lay_out(self.tokenizer, [rows], told), timed=timed)
-            for rows in self._make_rows(samples)
+            thin_layout(lay_out(self.tokenizer, [rows], told), form) for rows in self._make_rows(samples)
         ]
         scores = iter(score_layouts(self.network, layouts).tolist())
         judged: list[Turn] = []
@@ -86,19 +89,25 @@ class WordModel(nn.Module):
         ]
 
 
-def thin_layout(layout: Layout, *, timed: bool) -> Layout:
-    """One token of each view and, unless `timed`, nothing between the views. Positions stay as they were."""
+def thin_layout(layout: Layout, form: Form) -> Layout:
+    """One token of each view, and of the words what the form reads. Positions stay as they were.
+
+    Bare prompts keep the answers and the NUM_LAST_WORDS before them.
+    """
     ids = layout.prompt.token_ids
     places = [at for at, token in enumerate(ids) if token == PLACEHOLDER]
     first = [at for at in places if ids[at - 1] != PLACEHOLDER]
-    dropped = set(places) - set(first)
-    if not timed:
-        dropped |= {at for at in range(first[0], first[-1]) if ids[at] != PLACEHOLDER}
-    kept = [at for at in range(len(ids)) if at not in dropped]
+    kept = set(range(len(ids))) - set(places)
+    if form == "untimed":
+        kept -= set(range(first[0], first[-1]))
+    if form == "bare":
+        kept = {at for at in kept if any(layout.learnt[at : at + NUM_LAST_WORDS + 1])}
+        kept.add(layout.part.count(SHARED) - 1)
+    order = sorted(kept | set(first))
     rows = layout.prompt.rows[torch.tensor([places.index(at) for at in first])]
     return Layout(
-        Prompt(tuple(ids[at] for at in kept), rows),
-        part=tuple(layout.part[at] for at in kept),
-        position=tuple(layout.position[at] for at in kept),
-        learnt=tuple(layout.learnt[at] for at in kept),
+        Prompt(tuple(ids[at] for at in order), rows),
+        part=tuple(layout.part[at] for at in order),
+        position=tuple(layout.position[at] for at in order),
+        learnt=tuple(layout.learnt[at] for at in order),
     )

@@ -73,7 +73,7 @@ def make_toy_recipe(**changes: object) -> SmallRecipe:
         paths=replace(PLAN, num_clips=30),
         held_out_paths=replace(PLAN, num_clips=20, specs=(replace(SPEC, split="held-out"),)),
         motion=PathStage(paths_loop, 8, kinds, 2),
-        words=PathStage(paths_loop, 4, kinds, 2, timed_from=12),
+        words=PathStage(paths_loop, 4, kinds, 2, bare_until=8, timed_from=16),
         stages=(
             AnswerStage("1-perception", loop.model_copy(update={"parts": frozen, "steps": 40}), 2, shares),
             AnswerStage(

@@ -17,7 +17,13 @@ from tubelet.model.training.describe.answering import lay_out
 from tubelet.model.training.describe.batches import MomentBatches, reframe_path
 from tubelet.model.training.describe.features import make_features
 from tubelet.model.training.describe.motion_stage import MotionModel, begin_with_places, guide
-from tubelet.model.training.describe.path_batches import PathBatch, PathBatches, PathSample, measure_turns
+from tubelet.model.training.describe.path_batches import (
+    Form,
+    PathBatch,
+    PathBatches,
+    PathSample,
+    measure_turns,
+)
 from tubelet.model.training.describe.paths import draw_path, make_paths, open_paths
 from tubelet.model.training.describe.pool import Pool, PoolPlan
 from tubelet.model.training.describe.run import make_network, make_tokenizer
@@ -48,7 +54,14 @@ def batches(network: PixelRefer, pool_folder: Path, tmp_path_factory: pytest.Tem
     make_paths(folder / "paths", PATHS, trace_clip)
     shares = (("left", 0.4), ("right", 0.4), ("straight", 0.2))
     return PathBatches(
-        folder / "paths", pool_folder, PLAN.num_shards, folder / "features", shares, 6, timed_from=2
+        folder / "paths",
+        pool_folder,
+        PLAN.num_shards,
+        folder / "features",
+        shares,
+        6,
+        bare_until=1,
+        timed_from=2,
     )
 
 
@@ -70,8 +83,10 @@ def test_a_batch_depends_on_its_number_alone(batches: PathBatches) -> None:
         assert np.array_equal(one.looks_NC, two.looks_NC)
         assert one.conversations == two.conversations
     assert not np.array_equal(first.samples[0].places_N2[:3], other.samples[0].places_N2[:3])
-    assert not any(batches(number).timed for number in range(2))
-    assert any(batches(number).timed for number in range(2, 12))
+    assert [batches(number).form for number in range(2)] == ["bare", "untimed"]
+    assert {batches(number).form for number in range(2, 22)} == {"untimed", "timed"}
+    asked = [talk[0].prompt for sample in batches(0).samples for talk in sample.conversations]
+    assert all("turn" in prompt for prompt in asked), "bare prompts are the same for all questions"
 
 
 def test_a_mirrored_path_turns_the_other_way(batches: PathBatches) -> None:
@@ -145,18 +160,21 @@ def test_a_thinned_prompt_keeps_positions_and_answers(tokenizer: PromptTokenizer
     )
     told = ((Exchange(DESCRIBE_VIDEO, "A red car turns left."),), (Exchange(DESCRIBE_VIDEO, "A car."),))
     whole = lay_out(tokenizer, [rows], told)
-    for timed in (True, False):
-        thin = thin_layout(whole, timed=timed)
+    by_place = dict(zip(zip(whole.part, whole.position, strict=True), whole.prompt.token_ids, strict=True))
+    lengths = []
+    forms: tuple[Form, ...] = ("bare", "untimed", "timed")
+    for form in forms:
+        thin = thin_layout(whole, form)
         assert thin.prompt.token_ids.count(PLACEHOLDER) == 4
         assert thin.prompt.rows[:, 0].tolist() == [0.0, 1.0, 2.0, 3.0]
         assert sum(thin.learnt) == sum(whole.learnt)
-        by_position = dict(
-            zip(zip(whole.part, whole.position, strict=True), whole.prompt.token_ids, strict=True)
-        )
         for part, position, token in zip(thin.part, thin.position, thin.prompt.token_ids, strict=True):
-            assert by_position[part, position] == token
-    text = tokenizer.decode([token for token in thin.prompt.token_ids if token != PLACEHOLDER])
-    assert "4.5" not in text, "untimed"
+            assert by_place[part, position] == token
+        text = tokenizer.decode([token for token in thin.prompt.token_ids if token != PLACEHOLDER])
+        assert ("4.5" in text) == (form == "timed")
+        assert ("Please describe" in text) == (form != "bare")
+        lengths.append(len(thin.part))
+    assert lengths == sorted(set(lengths))
 
 
 def test_words_are_judged_by_the_likeliest_answer(network: PixelRefer, tokenizer: PromptTokenizer) -> None:
