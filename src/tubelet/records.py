@@ -402,8 +402,8 @@ class VideoReport:
 class IndexReport:
     """What became of every source of a batch, in the order they ended.
 
-    `deleted` are sources that the index holds, below folders, prefixes and globs of the batch, and that are no
-    longer there.
+    `deleted` are sources that the index holds, below folders, prefixes and globs of the batch, and that are
+    no longer there.
     """
 
     videos: tuple[VideoReport, ...]
