@@ -51,21 +51,24 @@ def create_tables(location: str, connection: Any, text_dimensions: int, object_d
         "moments": make_moments_schema(text_dimensions, object_dimensions),
     }
     with explain_failure(location, "opened"):
-        if schemas.keys() <= _list_tables(location, connection):
+        if schemas.keys() <= _find_tables(connection).keys():
             return
         with lock_writers(location):
-            for name in schemas.keys() - _list_tables(location, connection):
-                if (folder := find_local_folder(location)) is not None:
-                    shutil.rmtree(_find_table(folder, name), ignore_errors=True)
+            for name in schemas.keys() - _find_tables(connection).keys():
+                _drop_unfinished(location, name)
                 connection.create_table(name, schema=schemas[name])
 
 
 def open_tables(location: str, connection: Any) -> Tables:
-    """The tables as they are now, of any schema version. Raises StoreError when one is missing."""
+    """The tables as they are now, of any schema version. Raises StoreError when one is missing.
+
+    Tables that another process is about to make are missing until they are whole.
+    """
     with explain_failure(location, "opened"):
-        if not set(Tables._fields) <= _list_tables(location, connection):
+        found = _find_tables(connection)
+        if len(found) < len(Tables._fields):
             raise missing_index(location)
-        return Tables(*(connection.open_table(name) for name in Tables._fields))
+        return Tables(**found)
 
 
 def refuse_forked_process() -> None:
@@ -81,15 +84,23 @@ def refuse_forked_process() -> None:
         )
 
 
-def _list_tables(location: str, connection: Any) -> set[str]:
-    """Tables that are there. A disk that was full while one was made leaves folders without a file."""
-    names = set(connection.list_tables().tables)
+def _find_tables(connection: Any) -> dict[str, Any]:
+    """The tables that have a version. One that is being made has files before it has one."""
+    found = {}
+    for name in Tables._fields:
+        try:
+            found[name] = connection.open_table(name)
+        except ValueError as error:
+            if "was not found" not in str(error):
+                raise
+    return found
+
+
+def _drop_unfinished(location: str, name: str) -> None:
+    """Remove what a process left that could not finish a table; nothing that holds rows."""
     folder = find_local_folder(location)
-    return names if folder is None else {name for name in names if _has_files(_find_table(folder, name))}
-
-
-def _find_table(folder: Path, name: str) -> Path:
-    return folder / f"{name}.lance"
+    if folder is not None and not _has_files(folder / f"{name}.lance" / "data"):
+        shutil.rmtree(folder / f"{name}.lance", ignore_errors=True)
 
 
 def _has_files(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -119,6 +120,34 @@ def test_a_disk_that_was_full_while_an_index_was_made_leaves_none(
     store = IndexStore.open(tmp_path, create=True, text_dimensions=4, object_dimensions=0)
     assert store.list_videos() == []
     assert IndexStore.open(tmp_path).list_videos() == []
+
+
+@pytest.mark.parametrize("name", ["videos", "tubelets", "moments"])
+def test_a_table_that_another_process_is_making_is_missing_until_it_is_whole(
+    tmp_path: Path, name: str
+) -> None:
+    """A transaction comes first, the version that makes it a table last; a killed process leaves just that."""
+    sizes = {"text_dimensions": TEXT_DIMENSIONS, "object_dimensions": 0}
+    IndexStore.open(tmp_path / "index", create=True, **sizes)
+    shutil.rmtree(tmp_path / "index" / f"{name}.lance" / "_versions")
+    assert any((tmp_path / "index" / f"{name}.lance").rglob("*.txn"))
+    with pytest.raises(StoreError, match="There is no index"):
+        IndexStore.open(tmp_path / "index")
+    store = IndexStore.open(tmp_path / "index", create=True, **sizes)
+    put(store, make_video("v1"), 1)
+    assert list_visible(IndexStore.open(tmp_path / "index"))
+
+
+def test_a_table_whose_versions_are_lost_keeps_its_rows(tmp_path: Path) -> None:
+    sizes = {"text_dimensions": TEXT_DIMENSIONS, "object_dimensions": 0}
+    put(IndexStore.open(tmp_path / "index", create=True, **sizes), make_video("v1"), 1)
+    table = tmp_path / "index" / "moments.lance"
+    shutil.rmtree(table / "_versions")
+    before = sorted(table.glob("data/*"))
+    with contextlib.suppress(StoreError):
+        IndexStore.open(tmp_path / "index", create=True, **sizes)
+    assert before
+    assert set(before) <= set(table.glob("data/*"))
 
 
 @pytest.fixture
