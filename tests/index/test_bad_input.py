@@ -126,7 +126,7 @@ def test_a_disk_that_was_full_while_an_index_was_made_leaves_none(
 def test_a_table_that_another_process_is_making_is_missing_until_it_is_whole(
     tmp_path: Path, name: str
 ) -> None:
-    """A transaction comes first, the version that makes it a table last; a killed process may leave just that."""
+    """A transaction comes first and the version that makes it a table last; a killed process leaves that."""
     sizes = {"text_dimensions": TEXT_DIMENSIONS, "object_dimensions": 0}
     IndexStore.open(tmp_path / "index", create=True, **sizes)
     shutil.rmtree(tmp_path / "index" / f"{name}.lance" / "_versions")
