@@ -343,21 +343,19 @@ def _set_control(batch_id: str, control: Control, home: Path | None, config: Pat
 
 
 def _tabulate(shown: list[BatchProgress]) -> Table:
+    """A row a batch; counts that are 0 in all of them are left out, so that 80 columns suffice."""
     table = Table(title="Batches", title_justify="left")
-    for column in ("batch", "name", "state", "found", "skipped", "done", "failed", "cancelled", "waiting"):
-        table.add_column(column, no_wrap=column == "batch")
-    table.add_column("time left", justify="right")
+    table.add_column("batch", no_wrap=True)
+    table.add_column("name", no_wrap=True, max_width=24)
+    table.add_column("state", no_wrap=True)
+    names = ("found", "skipped", "done", "failed", "cancelled", "waiting")
+    counted = [name for name in names if any(getattr(progress.counts, name) for progress in shown)]
+    for column in (*counted, "time left"):
+        table.add_column(column, justify="right")
     for progress in shown:
-        counts = progress.counts
-        numbers = (counts.found, counts.skipped, counts.done, counts.failed, counts.cancelled, counts.waiting)
-        left = progress.left_s
-        table.add_row(
-            progress.batch.batch_id,
-            escape(progress.batch.name),
-            progress.state,
-            *map(str, numbers),
-            "" if left is None else format_time(left),
-        )
+        left = "" if progress.left_s is None else format_time(progress.left_s)
+        numbers = (str(getattr(progress.counts, name)) for name in counted)
+        table.add_row(progress.batch.batch_id, escape(progress.batch.name), progress.state, *numbers, left)
     return table
 
 
