@@ -109,3 +109,11 @@ def test_batches_that_are_unknown_or_cannot_be_submitted(monkeypatch: pytest.Mon
     assert told.stdout == ""
     assert "redis://127.0.0.1:1/0" in told.stderr
     assert "Do: " in told.stderr
+
+
+def test_a_list_of_batches_fits_eighty_columns(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run("submit", "--name", "nightly", manifest)
+    (row,) = (line for line in run("status").stdout.splitlines() if "nightly" in line)
+    assert "listing" in row
+    assert len(row) <= 80
