@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,8 +60,8 @@ from tubelet.model.training.grammar.facts import (
     add_turns,
 )
 from tubelet.model.training.grammar.words import pick
-from tubelet.model.training.loop import TrainReport, train
-from tubelet.model.training.schedule import PartRate
+from tubelet.model.training.loop import MakeBatch, TrainReport, train
+from tubelet.model.training.schedule import LoopSettings, PartRate
 from tubelet.model.training.tokenizer import iterate_english, iterate_times, train_tokenizer
 from tubelet.model.training.world.spec import ACTIONS, CATEGORIES, COLOURS, RELATIONS
 
@@ -139,8 +140,8 @@ def run_warm_up(
 ) -> TrainReport:
     """Stage 0: the vision encoder alone, under heads that are not kept."""
     folder = work / "0-vision"
-    if (folder / "report.json").is_file():
-        return TrainReport(**json.loads((folder / "report.json").read_text(encoding="utf-8")))
+    if (report := _read_report(folder)) is not None:
+        return report
     torch.manual_seed(recipe.seed)
     model = WarmUpModel(network.requires_grad_(True))
     batches = CropBatches(
@@ -167,17 +168,15 @@ def run_warm_up(
     frozen = tuple(
         PartRate(pattern=f"network.{part}.*", factor=0.0) for part in ("decoder", "region_encoder")
     )
-    report = train(
+    return _train_stage(
         model,
         batches,
         recipe.warm_up.model_copy(update={"parts": frozen}),
         folder,
-        save_weights=save_into(network, tokenizer),
-        evaluate=evaluate,
-        resume=True,
+        evaluate,
+        network,
+        tokenizer,
     )
-    _write_report(folder, report)
-    return report
 
 
 def run_motion(
@@ -208,8 +207,8 @@ def _run_paths(
     tokenizer: PromptTokenizer,
 ) -> TrainReport:
     folder = work / name
-    if (folder / "report.json").is_file():
-        return TrainReport(**json.loads((folder / "report.json").read_text(encoding="utf-8")))
+    if (report := _read_report(folder)) is not None:
+        return report
     batches = PathBatches(
         paths=work / "paths",
         pool=work / "clips",
@@ -233,17 +232,7 @@ def _run_paths(
         assert isinstance(trained, MotionModel | WordModel)
         return measure_turns(judged, trained.judge(judged))
 
-    report = train(
-        model,
-        batches,
-        stage.loop,
-        folder,
-        save_weights=save_into(network, tokenizer),
-        evaluate=evaluate,
-        resume=True,
-    )
-    _write_report(folder, report)
-    return report
+    return _train_stage(model, batches, stage.loop, folder, evaluate, network, tokenizer)
 
 
 def run_answers(
@@ -251,8 +240,8 @@ def run_answers(
 ) -> TrainReport:
     """One stage of learning answers, on features that were computed before."""
     folder = work / stage.name
-    if (folder / "report.json").is_file():
-        return TrainReport(**json.loads((folder / "report.json").read_text(encoding="utf-8")))
+    if (report := _read_report(folder)) is not None:
+        return report
     batches = MomentBatches(
         pool=work / "clips",
         num_shards=recipe.clips.num_shards,
@@ -269,17 +258,15 @@ def run_answers(
         assert isinstance(trained, AnswerModel)
         return _judge(trained.network, tokenizer, judged)
 
-    report = train(
+    return _train_stage(
         AnswerModel(network.requires_grad_(True), tokenizer),
         batches,
         stage.loop,
         folder,
-        save_weights=save_into(network, tokenizer),
-        evaluate=evaluate,
-        resume=True,
+        evaluate,
+        network,
+        tokenizer,
     )
-    _write_report(folder, report)
-    return report
 
 
 def make_network(config: PixelReferConfig, tokenizer: PromptTokenizer, *, seed: int) -> PixelRefer:
@@ -343,6 +330,31 @@ def _judge(
     return judge_captions(captions, [moment.facts for moment in judged])
 
 
-def _write_report(folder: Path, report: TrainReport) -> None:
+def _train_stage(
+    model: nn.Module,
+    batches: MakeBatch[Any],
+    loop: LoopSettings,
+    folder: Path,
+    evaluate: Callable[[nn.Module], Mapping[str, float]],
+    network: PixelRefer,
+    tokenizer: PromptTokenizer,
+) -> TrainReport:
+    """Train a stage from its last save on; one that ended leaves a report, so that it is not run again."""
+    report = train(
+        model,
+        batches,
+        loop,
+        folder,
+        save_weights=save_into(network, tokenizer),
+        evaluate=evaluate,
+        resume=True,
+    )
     if report.reason != "signal":
         (folder / "report.json").write_text(json.dumps(asdict(report)), encoding="utf-8")
+    return report
+
+
+def _read_report(folder: Path) -> TrainReport | None:
+    """How a stage ended, if it has."""
+    path = folder / "report.json"
+    return TrainReport(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
