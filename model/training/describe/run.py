@@ -193,6 +193,7 @@ def run_words(
     recipe: SmallRecipe, work: Path, network: PixelRefer, tokenizer: PromptTokenizer
 ) -> TrainReport:
     """Words for what moves how, from paths."""
+    torch.manual_seed(recipe.seed)
     model = WordModel(network.requires_grad_(True), tokenizer)
     return _run_paths(recipe, recipe.words, "0-words", work, model, network, tokenizer)
 
