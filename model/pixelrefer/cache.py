@@ -53,8 +53,8 @@ class RowCache:
         assert self._write_BT is not None, "open() comes before the forward pass"
         row_B1, position_BT = self._write_BT
         keys, values = self._keys[layer][self._rows], self._values[layer][self._rows]
-        keys[row_B1, :, position_BT] = key_BHTW.transpose(1, 2)
-        values[row_B1, :, position_BT] = value_BHTW.transpose(1, 2)
+        keys[row_B1, :, position_BT] = key_BHTW.transpose(1, 2).to(keys.dtype)  # autocast narrows them
+        values[row_B1, :, position_BT] = value_BHTW.transpose(1, 2).to(values.dtype)
         return keys[:, :, : self._span], values[:, :, : self._span]
 
     def copy_prefix(self, rows: slice, prefix: SharedPrefix) -> None:

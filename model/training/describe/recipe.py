@@ -46,7 +46,7 @@ def make_small_config() -> PixelReferConfig:
         scene_px=112,
         local_px=56,
         crop_padding_px=6,
-        max_region_cells=12,
+        max_region_cells=36,
     )
 
 
@@ -136,17 +136,17 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
     )
     return SmallRecipe(
         config=make_small_config(),
-        pictures=PoolPlan(3500, _list_specs(1, 2.0, "train"), first_seed=1_000_000 * seed),
+        pictures=PoolPlan(12_000, _list_specs(1, 2.0, "train"), first_seed=1_000_000 * seed),
         clips=PoolPlan(800, _list_specs(10, 2.0, "train"), first_seed=1_000_000 * seed + 500_000),
         held_out=PoolPlan(60, _list_specs(10, 2.0, "held-out"), first_seed=1_000_000 * seed),
         warm_up=LoopSettings(
-            steps=2500,
+            steps=4500,
             seed=seed,
             learning_rate=1e-3,
             warmup_steps=40,
             betas=(0.9, 0.98),
-            evaluate_every=200,
-            save_every=100,
+            evaluate_every=300,
+            save_every=150,
             best_by="score",
         ),
         warm_up_batch=64,

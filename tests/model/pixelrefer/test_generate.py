@@ -73,6 +73,16 @@ def test_an_answer_ends_with_its_stop_token_and_leaves_the_others_running() -> N
     assert len(lengths) > 1
 
 
+def test_a_model_that_is_evaluated_under_autocast_answers() -> None:
+    """As training in bfloat16 does: weights in float32, what layers compute in bfloat16."""
+    prompts = [_make_prompt(0, 5)]
+    with torch.autocast("cpu", torch.bfloat16):
+        steps = list(Decoder(NETWORK).generate(prompts, max_new_tokens=4, num_rows=1))
+    plain = list(Decoder(NETWORK).generate(prompts, max_new_tokens=4, num_rows=1))
+    assert len(steps) == 4
+    assert steps[0].log_prob == pytest.approx(plain[0].log_prob, abs=0.05)
+
+
 def test_a_long_answer_holds_up_no_short_one() -> None:
     """With two rows, one serves all short answers while the other is still busy with the long one."""
     unstopped = list(Decoder(NETWORK).generate(PROMPTS[:6], max_new_tokens=30, num_rows=2))
