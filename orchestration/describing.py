@@ -21,7 +21,7 @@ from tubelet.settings import Settings
 from tubelet.workers.evidence import cut_view, decode_view, make_crop
 from tubelet.workers.frames import Frames
 from tubelet.workers.probe import probe_video
-from tubelet.workers.recognise import add_recognition
+from tubelet.workers.recognise import add_recognition, tell_looks
 from tubelet.workers.reopen import find_source
 from tubelet.workers.source import localise
 
@@ -88,11 +88,13 @@ def describe_region(
     )
     motion = measure_motion([observation], [], frame_width=video.width, frame_height=video.height)
     recogniser = make_recogniser(settings)
+    recognition = None
     if recogniser is not None:
         [recognition] = recogniser.recognise([[make_crop(view)]])
         attributes = add_recognition(attributes, recognition)
     captioner = make_captioner(settings)
-    description = captioner.describe([DescribeRequest((decoded,), attributes, motion, question)])[0]
+    looks = tell_looks(recogniser, recognition)
+    [description] = captioner.describe([DescribeRequest((decoded,), attributes, motion, question, looks)])
     if question is None:  # one picture shows no motion that a sentence could be held against
         chosen = choose_sentence(description, attributes, None)
     else:

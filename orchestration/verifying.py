@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,7 +14,8 @@ import numpy as np
 from tubelet.errors import InputError, TubeletError
 from tubelet.index.searching.verifying import Verdict
 from tubelet.index.store import IndexStore
-from tubelet.model.describing.base import Captioner, DescribeRequest, Description, ObjectView
+from tubelet.model.describing.base import Captioner, DescribeRequest, Description, Looks, ObjectView
+from tubelet.model.describing.choosing import MIN_FAMILIARITY
 from tubelet.orchestration.masks_store import read_masks
 from tubelet.orchestration.resources import make_captioner, make_s3_options
 from tubelet.records import Box, Hit, Moment, Observation, PathPoint, Rle, Video
@@ -105,7 +107,11 @@ class VideoVerifier:
         path = sorted({point for moment in moments for point in moment.path})
         views = self._show(video, hit.object_id, path, folder)
         first = moments[0]
-        return ask(self._captioner, DescribeRequest(tuple(views), first.attributes, first.motion, question))
+        request = DescribeRequest(tuple(views), first.attributes, first.motion, question)
+        models = self._store.get_models(hit.video_id)
+        if models is not None and models.recogniser:
+            request = replace(request, looks=Looks(models.recogniser, first.object_vector))
+        return ask(self._captioner, request)
 
     def _show(
         self, video: Video, object_id: str, path: Sequence[PathPoint], folder: Path
@@ -141,6 +147,12 @@ def ask(captioner: Captioner, request: DescribeRequest) -> float:
         yes, _ = captioner.choose(request, CHOICES)
         return float(yes.probability)
     (answer,) = captioner.describe([request])
+    if answer.familiarity < MIN_FAMILIARITY:
+        raise InputError(
+            "The object looks like nothing the captioner was trained on",
+            expected=f"a familiarity of at least {MIN_FAMILIARITY}, found {answer.familiarity:.3f}",
+            do="use published weights, which have seen real footage",
+        )
     said = answer.text.strip().lower()
     if said.startswith("yes"):
         return answer.confidence

@@ -36,7 +36,7 @@ from tubelet.records import (
     View,
 )
 from tubelet.workers.evidence import decode_picture, decode_view, encode_picture
-from tubelet.workers.recognise import TUBELET_VIEWS, add_recognition, recognise_views
+from tubelet.workers.recognise import TUBELET_VIEWS, add_recognition, recognise_views, tell_looks
 
 MAX_VIEWS = 8
 OBJECTS_PER_BATCH = 16
@@ -93,8 +93,10 @@ def describe_tubelets(
             if (drafts := _draft_moments(video, tubelet, camera, own, recognition, max_moment_s))
         ]
         requests = [
-            DescribeRequest(draft.views, draft.attributes, draft.motion)
-            for _, _, drafts in drafted
+            DescribeRequest(
+                draft.views, draft.attributes, draft.motion, looks=tell_looks(recogniser, recognition)
+            )
+            for _, recognition, drafts in drafted
             for draft in drafts
         ]
         descriptions = captioner.describe(requests)

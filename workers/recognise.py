@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tubelet.model.describing.base import Looks
 from tubelet.model.recognising.base import Recogniser, Recognition
 from tubelet.records import Attributes, View
 from tubelet.workers.evidence import make_crop
@@ -46,6 +47,19 @@ def add_recognition(attributes: Attributes, recognition: Recognition | None) -> 
         category_score=recognition.score,
         kinds=recognition.words,
     )
+
+
+def tell_looks(recogniser: Recogniser | None, recognition: Recognition | None) -> Looks | None:
+    """What a captioner is told of how an object looks; None where nobody recognised it."""
+    if recogniser is None or recognition is None:
+        return None
+    return Looks(recogniser.name, recognition.vector)
+
+
+def look_at(recogniser: Recogniser, objects: Sequence[Views]) -> list[Looks]:
+    """How each object looks to a recogniser, as in indexing. Every object has a view."""
+    seen = recognise_views(recogniser, objects, max_views=TUBELET_VIEWS)
+    return [looks for own in seen if (looks := tell_looks(recogniser, own)) is not None]
 
 
 def _choose_best(views: Views, count: int) -> list[View]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -99,11 +100,13 @@ def describe_command(
 
 def _make_small(recipe: str, out: Path, work: Path, *, seed: int, resume: bool) -> list[str]:
     from tubelet.errors import SettingsError, UnknownNameError
+    from tubelet.model.recognising.bundled import BundledRecogniser
     from tubelet.model.training.describe.recipe import load_small_recipe
     from tubelet.model.training.describe.run import Sources, train_small
     from tubelet.model.training.world import render_clip, render_image, trace_clip
     from tubelet.orchestration.kept_views import keep_views
     from tubelet.workers.evidence import decode_view
+    from tubelet.workers.recognise import look_at
 
     if recipe != "small":
         raise UnknownNameError("training recipe", recipe, ["small"])
@@ -113,7 +116,8 @@ def _make_small(recipe: str, out: Path, work: Path, *, seed: int, resume: bool) 
             expected="a new folder",
             do="add --resume to go on with it, or choose another folder",
         )
-    sources = Sources(render_clip, render_image, trace_clip, keep_views, decode_view)
+    looks = partial(look_at, BundledRecogniser())
+    sources = Sources(render_clip, render_image, trace_clip, keep_views, decode_view, looks)
     reports = train_small(load_small_recipe(seed=seed), out, work, sources)
     for name, report in reports.items():
         best = "" if report.best is None else f", best {report.best:.3f} at step {report.best_step}"

@@ -29,6 +29,14 @@ class ObjectView:
 
 
 @dataclass(frozen=True, slots=True)
+class Looks:
+    """How an object looks to a recogniser (`name@version`): the vector it gave."""
+
+    recogniser: str
+    vector: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DescribeRequest:
     """One object over one moment: a few views in time order, and what was measured about it."""
 
@@ -36,19 +44,23 @@ class DescribeRequest:
     attributes: Attributes
     motion: Motion
     question: str | None = None
+    looks: Looks | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
     """A sentence about an object, how sure the captioner is (0..1), and its vector (may be empty).
 
-    `source` says whether a network said it, or it only tells what was measured.
+    `source` says whether a network said it, or it only tells what was measured. `familiarity` (0..1) is the
+    share of objects the network was tested on that look less like its training than this one does; 1 where
+    nobody knows.
     """
 
     text: str
     confidence: float
     object_vector: tuple[float, ...] = ()
     source: CaptionSource = "model"
+    familiarity: float = 1.0
 
 
 class Captioner(Protocol):

@@ -13,6 +13,9 @@ from tubelet.records import Attributes, CaptionSource, Motion
 MIN_CONFIDENCE = 0.2
 """Below this a network's sentence is not shown, whatever it says."""
 
+MIN_FAMILIARITY = 0.02
+"""Below this the object looks like nothing that the network was trained on, and its sentence is not shown."""
+
 MIN_COLOUR_SHARE = 0.5
 """From this share of the object on, its first colour is a fact that a sentence must not contradict."""
 
@@ -47,7 +50,10 @@ def choose_sentence(
     if description.source == "measured":
         return ChosenSentence(description.text, "measured", attributes)
     facts = read_sentence(description.text)
-    reason = _find_contradiction(facts, description.confidence, attributes, motion)
+    reason = ""
+    if description.familiarity < MIN_FAMILIARITY:
+        reason = "it looks like nothing the captioner was trained on"
+    reason = reason or _find_contradiction(facts, description.confidence, attributes, motion)
     if reason:
         return ChosenSentence(compose_sentence(attributes, motion), "measured", attributes, reason)
     merged = _merge_category(facts, description.confidence, attributes)

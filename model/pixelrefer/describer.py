@@ -8,7 +8,10 @@ from threading import Lock
 
 import torch
 
+from tubelet.errors import InputError
 from tubelet.model.describing.base import DescribeRequest, Description, ObjectView
+from tubelet.model.describing.choosing import MIN_FAMILIARITY
+from tubelet.model.describing.domain import Domain, read_domain
 from tubelet.model.pixelrefer.captioner import (
     ChoiceScore,
     PixelReferCaptioner,
@@ -31,8 +34,10 @@ class PixelReferDescriber:
 
     answers_questions = True
 
-    def __init__(self, captioner: PixelReferCaptioner) -> None:
+    def __init__(self, captioner: PixelReferCaptioner, domain: Domain | None = None) -> None:
+        """`domain` is what the captioner was trained on, where the checkpoint tells it."""
         self._captioner = captioner
+        self._domain = domain
 
     @property
     def name(self) -> str:
@@ -46,13 +51,30 @@ class PixelReferDescriber:
         """One description for each request, in order. Raises InputError for a request without views."""
         answers = self._captioner.describe([_convert(request) for request in requests])
         return [
-            Description(answer.text, min(answer.confidence, 1.0), answer.object_vectors[0])
-            for answer in answers
+            Description(
+                answer.text,
+                min(answer.confidence, 1.0),
+                answer.object_vectors[0],
+                familiarity=self._measure_familiarity(request),
+            )
+            for request, answer in zip(requests, answers, strict=True)
         ]
 
     def choose(self, request: DescribeRequest, choices: Sequence[str]) -> list[ChoiceScore]:
-        """How likely each of some answers to a request's question is, in order."""
+        """How likely each of some answers to a request's question is, in order.
+
+        Raises InputError for an object that looks like nothing the captioner was trained on: it would guess.
+        """
+        if (familiarity := self._measure_familiarity(request)) < MIN_FAMILIARITY:
+            raise InputError(
+                f"The object looks like nothing {self.name} was trained on ({familiarity:.3f})",
+                expected=f"a familiarity of at least {MIN_FAMILIARITY}",
+                do="use published weights, which have seen real footage",
+            )
         return self._captioner.choose(_convert(request), choices)
+
+    def _measure_familiarity(self, request: DescribeRequest) -> float:
+        return 1.0 if self._domain is None else self._domain.measure(request.looks)
 
 
 class LazyDescriber:
@@ -90,7 +112,7 @@ class LazyDescriber:
         if self._describer is None:
             dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
             captioner = PixelReferCaptioner.load(self._checkpoint, device=self._device, dtype=dtype)
-            self._describer = PixelReferDescriber(captioner)
+            self._describer = PixelReferDescriber(captioner, read_domain(find_checkpoint(self._checkpoint)))
         return self._describer
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from tubelet.orchestration.evaluation.regions import as_rle
 from tubelet.records import CameraStep, Chunk, Observation, Rle, View
 from tubelet.workers.describe import choose_views
 from tubelet.workers.evidence import ViewCollector, decode_view
-from tubelet.workers.recognise import TUBELET_VIEWS, add_recognition, recognise_views
+from tubelet.workers.recognise import TUBELET_VIEWS, add_recognition, recognise_views, tell_looks
 
 MIN_SEEN_S = 1.0
 MIN_COVER = 0.5
@@ -170,7 +170,8 @@ def describe_clip(
             recognition = None
             if recogniser is not None:
                 recognition = recognise_views(recogniser, [views], max_views=TUBELET_VIEWS)[0]
-            requests.append(_make_request(clip, views, observations, camera, recognition))
+            request = _make_request(clip, views, observations, camera, recognition)
+            requests.append(replace(request, looks=tell_looks(recogniser, recognition)))
             told.append((item.truth, facts))
     answers = captioner.describe(requests) if requests else []
     return [

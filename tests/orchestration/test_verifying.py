@@ -63,12 +63,16 @@ def test_the_model_is_shown_the_object_itself_and_its_answer_counts(
     indexed: Settings, hits: Sequence[Hit]
 ) -> None:
     captioner = SpeakingCaptioner(
-        Description("Yes, it is.", 0.9), Description("no", 0.8), Description("Perhaps.", 0.5)
+        Description("Yes, it is.", 0.9),
+        Description("no", 0.8),
+        Description("Perhaps.", 0.5),
+        Description("Yes.", 0.9, familiarity=0.01),
     )
     verifier = VideoVerifier(indexed, open_index(indexed), captioner=captioner)
-    verdicts = verifier.verify(QUESTION, [hits[0], hits[1], hits[0]], seconds=60)
-    assert [verdict.probability for verdict in verdicts] == pytest.approx([0.9, 0.2, None])
+    verdicts = verifier.verify(QUESTION, [hits[0], hits[1], hits[0], hits[1]], seconds=60)
+    assert [verdict.probability for verdict in verdicts] == pytest.approx([0.9, 0.2, None, None])
     assert "Perhaps" in verdicts[2].reason
+    assert "looks like nothing" in verdicts[3].reason
     request = captioner.requests[0]
     assert request.question == QUESTION
     assert len(request.views) >= 3

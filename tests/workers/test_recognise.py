@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tubelet.model.describing.attributes import AttributesCaptioner
-from tubelet.model.describing.base import Captioner, DescribeRequest, Description
+from tubelet.model.describing.base import Captioner, DescribeRequest, Description, Looks
 from tubelet.model.frame import Frame
 from tubelet.model.masks import encode_mask
 from tubelet.model.recognising.base import Crop, Recogniser, Recognition
@@ -53,8 +53,10 @@ class ToldCaptioner:
 
     def __init__(self, text: str, confidence: float) -> None:
         self.text, self.confidence = text, confidence
+        self.looks: list[Looks | None] = []
 
     def describe(self, requests: Sequence[DescribeRequest]) -> list[Description]:
+        self.looks += [request.looks for request in requests]
         return [Description(self.text, self.confidence, (1.0, 0.0)) for _ in requests]
 
 
@@ -201,6 +203,13 @@ def test_the_row_shows_the_surer_sentence_and_keeps_the_networks(
     assert (moment.model_caption, moment.model_confidence) == (text, confidence)
     assert moment.text_vector == (float(len(moment.caption)),)
     assert described.summary.attributes.category == category
+
+
+def test_a_captioner_is_told_how_the_object_looks() -> None:
+    captioner = ToldCaptioner("A red car.", 0.9)
+    describe(captioner, ToldRecogniser())
+    describe(captioner, None)
+    assert captioner.looks == [Looks("told@1", (0.0, 1.0, 0.0)), None]
 
 
 def test_an_unsure_recogniser_leaves_the_category_open() -> None:

@@ -36,6 +36,7 @@ from tubelet.model.pixelrefer.weights import load_network, save_checkpoint
 from tubelet.model.training.describe.answering import AnswerModel
 from tubelet.model.training.describe.batches import MomentBatches
 from tubelet.model.training.describe.card import write_card
+from tubelet.model.training.describe.domains import LookAt, make_domain
 from tubelet.model.training.describe.evaluation import (
     JudgedMoment,
     choose_moments,
@@ -72,13 +73,14 @@ NUM_JUDGED = 160
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where samples come from: the renderers, and the pipeline's way of keeping and decoding views."""
+    """Where samples come from: the renderers, and the pipeline's way of keeping, decoding and recognising."""
 
     render_clip: RenderClip
     render_image: RenderClip
     trace_clip: TraceClip
     keep_views: KeepViews
     decode_view: DecodeView
+    look_at: LookAt
 
 
 def make_pools(recipe: SmallRecipe, work: Path, sources: Sources) -> None:
@@ -122,7 +124,15 @@ def train_small(recipe: SmallRecipe, out: Path, work: Path, sources: Sources) ->
         network = load_network(work / stage.name / "best", device="cpu", dtype=torch.float32)
     judged = _choose_judged(recipe, work)
     figures = _judge(network, tokenizer, judged)
+    domain = make_domain(
+        Pool(work / "clips"),
+        Pool(work / "held-out"),
+        sources.look_at,
+        num_objects=recipe.num_domain_objects,
+        num_axes=recipe.num_domain_axes,
+    )
     save_checkpoint(out, network.half(), tokenizer)
+    domain.write(out)
     card = write_card(
         recipe,
         network.config,
@@ -171,7 +181,7 @@ def run_warm_up(
     return _train_stage(
         model,
         batches,
-        recipe.warm_up.model_copy(update={"parts": frozen}),
+        recipe.warm_up.model_copy(update={"parts": (*frozen, *recipe.warm_up.parts)}),
         folder,
         evaluate,
         network,

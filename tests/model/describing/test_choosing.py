@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tubelet.model.describing.base import Description
-from tubelet.model.describing.choosing import MIN_CONFIDENCE, choose_sentence
+from tubelet.model.describing.choosing import MIN_CONFIDENCE, MIN_FAMILIARITY, choose_sentence
 from tubelet.records import Attributes, Motion
 
 RED_CAR = Attributes(("red",), (0.8,), "medium", "car", 0.7, ("sports car",))
@@ -55,6 +55,15 @@ def test_a_sentence_that_measurements_contradict_is_replaced(text: str, motion: 
     assert reason in chosen.reason
     assert chosen.text.startswith("A medium red car ")
     assert chosen.attributes == RED_CAR
+
+
+def test_what_looks_like_nothing_the_network_knows_is_told_by_what_was_measured() -> None:
+    answer = say("A red car turns left.", 0.9)
+    strange = replace(answer, familiarity=MIN_FAMILIARITY / 2)
+    chosen = choose_sentence(strange, RED_CAR, LEFT)
+    assert (chosen.source, chosen.attributes) == ("measured", RED_CAR)
+    assert "looks like nothing" in chosen.reason
+    assert choose_sentence(replace(answer, familiarity=MIN_FAMILIARITY), RED_CAR, LEFT).source == "model"
 
 
 def test_path_and_colours_count_more_than_any_confidence() -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.model.pixelrefer.checkpoint_factory import make_folder, make_weights, write_folder
 from tests.model.pixelrefer.region_factory import make_captioner, make_frame, make_mask
 from tubelet.errors import InputError, ModelError
-from tubelet.model.describing.base import Captioner, DescribeRequest, ObjectView
+from tubelet.model.describing.base import Captioner, DescribeRequest, Looks, ObjectView
+from tubelet.model.describing.domain import fit_domain
 from tubelet.model.pixelrefer.captioner import PixelReferCaptioner, RegionRequest
 from tubelet.model.pixelrefer.debug import DEBUG_CONFIG, make_debug_network
-from tubelet.model.pixelrefer.describer import LazyDescriber, PixelReferDescriber
+from tubelet.model.pixelrefer.describer import LazyDescriber, PixelReferDescriber, load_describer
 from tubelet.records import Attributes, Box, Motion
 
 CAPTIONER = make_captioner()
@@ -65,6 +67,26 @@ def test_a_view_without_scene_or_frame_size_is_described_from_its_crop() -> None
 def test_a_request_without_views_is_refused() -> None:
     with pytest.raises(InputError, match="no frames"):
         DESCRIBER.describe([DescribeRequest((), ATTRIBUTES, STILL)])
+
+
+def test_a_describer_knows_what_it_was_trained_on(tmp_path: Path) -> None:
+    """It says how familiar an object looks, and does not guess at an answer about one that does not."""
+    generator = np.random.default_rng(0)
+    seen = np.zeros((80, 6), np.float32)
+    seen[:, :2] = generator.normal(size=(80, 2))
+    domain = fit_domain("eyes@1", seen, seen + generator.normal(scale=0.01, size=(80, 6)), num_axes=2)
+    folder, _ = make_folder(tmp_path / "small-lite", CONFIG)
+    domain.write(folder)
+    describer = load_describer(folder, device="cpu")
+    known, strange = (
+        dataclasses.replace(_request(VIEW), looks=Looks("eyes@1", vector))
+        for vector in ((0.3, -0.5, 0, 0, 0, 0), (0, 0, 0, 0, 1.0, 0))
+    )
+    answers = describer.describe([known, strange, _request(VIEW)])
+    assert [answer.familiarity for answer in answers] == pytest.approx([1.0, 1 / 81, 1.0], abs=0.02)
+    assert sum(score.probability for score in describer.choose(known, ("Yes", "No"))) == pytest.approx(1)
+    with pytest.raises(InputError, match=r"nothing small-lite@\w+ was trained on"):
+        describer.choose(strange, ("Yes", "No"))
 
 
 def test_a_lazy_describer_knows_itself_before_it_reads_the_weights(tmp_path: Path) -> None:

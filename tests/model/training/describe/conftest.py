@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tubelet.model.pixelrefer.debug import DEBUG_CONFIG
+from tubelet.model.recognising.bundled import BundledRecogniser
 from tubelet.model.training.describe.pool import PoolPlan, make_pool
 from tubelet.model.training.describe.recipe import AnswerStage, PathStage, SmallRecipe
 from tubelet.model.training.describe.rendered import Kind
@@ -16,6 +18,7 @@ from tubelet.model.training.schedule import LoopSettings, PartRate
 from tubelet.model.training.world import ClipSpec, render_clip, render_image, trace_clip
 from tubelet.orchestration.kept_views import keep_views
 from tubelet.workers.evidence import decode_view
+from tubelet.workers.recognise import look_at
 
 SPEC = ClipSpec(num_frames=8, frame_rate=2.0, width=160, height=96, max_objects=3, theme="traffic")
 PLAN = PoolPlan(6, (SPEC,), first_seed=40, clips_per_shard=3)
@@ -30,7 +33,9 @@ CONFIG = replace(
     max_region_cells=12,
     max_request_patches=4096,
 )
-SOURCES = Sources(render_clip, render_image, trace_clip, keep_views, decode_view)
+SOURCES = Sources(
+    render_clip, render_image, trace_clip, keep_views, decode_view, partial(look_at, BundledRecogniser())
+)
 
 
 @pytest.fixture(scope="session")
@@ -85,5 +90,7 @@ def make_toy_recipe(**changes: object) -> SmallRecipe:
             ),
         ),
         num_texts=200,
+        num_domain_objects=8,
+        num_domain_axes=2,
     )
     return replace(recipe, **changes)

@@ -13,6 +13,7 @@ import torch
 
 from tests.model.training.describe.conftest import CONFIG, PLAN, SOURCES, make_toy_recipe
 from tubelet.errors import InputError
+from tubelet.model.describing.domain import read_domain
 from tubelet.model.pixelrefer.captioner import PixelReferCaptioner, RegionRequest
 from tubelet.model.pixelrefer.describer import as_region_view, load_describer
 from tubelet.model.pixelrefer.network import PixelRefer
@@ -62,6 +63,11 @@ def test_the_checkpoint_is_the_products(trained: Path) -> None:
     captioner = PixelReferCaptioner.load(trained / "out", max_new_tokens=8)
     assert captioner.describe([RegionRequest((region,))])[0].token_ids
     assert load_describer(trained / "out").object_dimensions == CONFIG.width
+    domain = read_domain(trained / "out")
+    assert domain is not None
+    [looks] = SOURCES.look_at([views])
+    assert domain.recogniser == looks.recogniser
+    assert domain.measure(looks) > 0.2  # it was trained on
     card = (trained / "out" / "README.md").read_text()
     assert "--recipe small --seed 1" in card
     assert "| 2-instruction | 12 |" in card

@@ -1,0 +1,75 @@
+"""Whether an object looks like what a captioner was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tubelet.errors import InputError, ModelError
+from tubelet.model.describing.base import Looks
+from tubelet.model.describing.domain import DOMAIN_FILE, Domain, fit_domain, read_domain
+
+NAME = "eyes@1"
+AXES = np.eye(20, dtype=np.float32)[:4]
+
+
+def draw(count: int, seed: int, *, off: float = 0.05) -> np.ndarray:
+    """Vectors near four axes of twenty."""
+    generator = np.random.default_rng(seed)
+    near = generator.normal(size=(count, 4)) @ AXES
+    return (near + generator.normal(scale=off, size=(count, 20))).astype(np.float32)
+
+
+@pytest.fixture
+def domain() -> Domain:
+    return fit_domain(NAME, draw(200, 0), draw(99, 1), num_axes=4)
+
+
+def measure(domain: Domain, vectors: np.ndarray) -> np.ndarray:
+    return np.array([domain.measure(Looks(NAME, tuple(vector.tolist()))) for vector in vectors])
+
+
+def test_familiarity_is_uniform_at_home_and_least_elsewhere(domain: Domain) -> None:
+    at_home = measure(domain, draw(400, 2))
+    assert np.quantile(at_home, [0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9], abs=0.12)
+    assert measure(domain, draw(50, 3, off=0.5)) == pytest.approx(0.01)  # one in a hundred: less than all 99
+    assert measure(domain, domain.mean_D[None]) == pytest.approx(1.0)
+
+
+def test_nothing_is_said_of_what_another_recogniser_saw(domain: Domain) -> None:
+    assert domain.measure(None) == 1.0
+    assert domain.measure(Looks("other@1", (1.0, 2.0))) == 1.0
+
+
+def test_a_domain_is_read_as_it_was_written(domain: Domain, tmp_path: Path) -> None:
+    assert read_domain(tmp_path) is None
+    domain.write(tmp_path)
+    read = read_domain(tmp_path)
+    assert read is not None
+    assert read.recogniser == NAME
+    vectors = draw(60, 4, off=0.06)
+    assert measure(read, vectors) == pytest.approx(measure(domain, vectors), abs=0.011)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 cut short"])
+def test_a_file_that_is_no_domain_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / DOMAIN_FILE).write_bytes(content)
+    with pytest.raises(ModelError, match=DOMAIN_FILE):
+        read_domain(tmp_path)
+
+
+def test_arrays_that_do_not_fit_are_refused(domain: Domain, tmp_path: Path) -> None:
+    names = {"recogniser": np.array(NAME), "axes": domain.axes_KD, "distances": domain.distances_N}
+    np.savez(tmp_path / DOMAIN_FILE, **names)
+    with pytest.raises(ModelError, match="mean"):
+        read_domain(tmp_path)
+    np.savez(tmp_path / DOMAIN_FILE, **names, mean=domain.mean_D[:7])
+    with pytest.raises(ModelError, match=r"\(4, 20\)"):
+        read_domain(tmp_path)
+
+
+def test_too_few_objects_are_refused() -> None:
+    with pytest.raises(InputError, match="4 objects"):
+        fit_domain(NAME, draw(4, 0), draw(9, 1), num_axes=4)
