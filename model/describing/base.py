@@ -52,7 +52,7 @@ class Description:
     """A sentence about an object, how sure the captioner is (0..1), and its vector (may be empty).
 
     `source` says whether a network said it, or it only tells what was measured. `familiarity` (0..1) is the
-    share of objects the network was tested on that look less like its training than this one does; 1 where
+    share of objects the network was tested on that look less like its training than this one does; None where
     nobody knows.
     """
 
@@ -60,7 +60,7 @@ class Description:
     confidence: float
     object_vector: tuple[float, ...] = ()
     source: CaptionSource = "model"
-    familiarity: float = 1.0
+    familiarity: float | None = None
 
 
 class Captioner(Protocol):

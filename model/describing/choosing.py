@@ -50,24 +50,31 @@ def choose_sentence(
     if description.source == "measured":
         return ChosenSentence(description.text, "measured", attributes)
     facts = read_sentence(description.text)
-    reason = ""
-    if description.familiarity < MIN_FAMILIARITY:
-        reason = "it looks like nothing the captioner was trained on"
-    reason = reason or _find_contradiction(facts, description.confidence, attributes, motion)
+    reason = _find_contradiction(facts, description, attributes, motion)
     if reason:
         return ChosenSentence(compose_sentence(attributes, motion), "measured", attributes, reason)
     merged = _merge_category(facts, description.confidence, attributes)
     return ChosenSentence(description.text, "model", merged)
 
 
+def is_strange(description: Description) -> bool:
+    """Whether the network is known to have seen nothing like the object."""
+    return description.familiarity is not None and description.familiarity < MIN_FAMILIARITY
+
+
 def _find_contradiction(
-    facts: SentenceFacts, confidence: float, attributes: Attributes, motion: Motion | None
+    facts: SentenceFacts, description: Description, attributes: Attributes, motion: Motion | None
 ) -> str:
     """What speaks against a sentence, in words; empty when nothing does."""
+    confidence = description.confidence
+    if is_strange(description):
+        return "it looks like nothing the captioner was trained on"
     if confidence < MIN_CONFIDENCE:
         return f"confidence {confidence:.2f}"
     if motion is not None and (against := _find_motion_contradiction(facts, motion)):
         return against
+    if description.familiarity is not None:
+        return ""  # it knows such pictures, which is more than the recogniser does
     measured = attributes.colours
     if (
         facts.colours

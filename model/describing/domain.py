@@ -18,7 +18,7 @@ from tubelet.errors import InputError, ModelError
 from tubelet.model.describing.base import Looks
 
 DOMAIN_FILE = "domain.npz"
-NUM_AXES = 50
+NUM_AXES = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,13 +36,13 @@ class Domain:
     axes_KD: NDArray[np.float32]
     distances_N: NDArray[np.float32]
 
-    def measure(self, looks: Looks | None) -> float:
+    def measure(self, looks: Looks | None) -> float | None:
         """How much an object looks like what was trained on: the share of held-out objects that look less so.
 
-        Between 0 and 1; 1 where nothing is known of its looks, or another recogniser saw it.
+        Between 0 and 1; None where nothing is known of its looks, or another recogniser saw it.
         """
         if looks is None or looks.recogniser != self.recogniser:
-            return 1.0
+            return None
         [distance] = self._measure_distances(np.array([looks.vector], np.float32))
         num_farther = len(self.distances_N) - int(np.searchsorted(self.distances_N, distance))
         return (1 + num_farther) / (1 + len(self.distances_N))

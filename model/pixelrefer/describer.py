@@ -65,7 +65,8 @@ class PixelReferDescriber:
 
         Raises InputError for an object that looks like nothing the captioner was trained on: it would guess.
         """
-        if (familiarity := self._measure_familiarity(request)) < MIN_FAMILIARITY:
+        familiarity = self._measure_familiarity(request)
+        if familiarity is not None and familiarity < MIN_FAMILIARITY:
             raise InputError(
                 f"The object looks like nothing {self.name} was trained on ({familiarity:.3f})",
                 expected=f"a familiarity of at least {MIN_FAMILIARITY}",
@@ -73,8 +74,8 @@ class PixelReferDescriber:
             )
         return self._captioner.choose(_convert(request), choices)
 
-    def _measure_familiarity(self, request: DescribeRequest) -> float:
-        return 1.0 if self._domain is None else self._domain.measure(request.looks)
+    def _measure_familiarity(self, request: DescribeRequest) -> float | None:
+        return None if self._domain is None else self._domain.measure(request.looks)
 
 
 class LazyDescriber:

@@ -66,6 +66,14 @@ def test_what_looks_like_nothing_the_network_knows_is_told_by_what_was_measured(
     assert choose_sentence(replace(answer, familiarity=MIN_FAMILIARITY), RED_CAR, LEFT).source == "model"
 
 
+def test_a_network_that_knows_such_pictures_tells_what_it_is_and_its_colour() -> None:
+    answer = replace(say("A green dog turns left.", 0.5), familiarity=0.4)
+    chosen = choose_sentence(answer, RED_CAR, LEFT)
+    assert (chosen.source, chosen.attributes.category) == ("model", "")
+    assert choose_sentence(answer, RED_CAR, STILL).reason == "it stands still"
+    assert choose_sentence(replace(answer, confidence=0.1), RED_CAR, LEFT).source == "measured"
+
+
 def test_path_and_colours_count_more_than_any_confidence() -> None:
     assert choose_sentence(say("A red car turns right.", 1.0), RED_CAR, LEFT).source == "measured"
     assert choose_sentence(say("A green car turns left.", 1.0), RED_CAR, LEFT).source == "measured"
