@@ -51,6 +51,8 @@ def choose_sentence(
         return ChosenSentence(description.text, "measured", attributes)
     facts = read_sentence(description.text)
     reason = _find_contradiction(facts, description, attributes, motion)
+    if _is_at_home(description):
+        attributes = _adopt_category(facts, description.confidence, attributes)
     if reason:
         return ChosenSentence(compose_sentence(attributes, motion), "measured", attributes, reason)
     merged = _merge_category(facts, description.confidence, attributes)
@@ -60,6 +62,12 @@ def choose_sentence(
 def is_strange(description: Description) -> bool:
     """Whether the network is known to have seen nothing like the object."""
     return description.familiarity is not None and description.familiarity < MIN_FAMILIARITY
+
+
+def _is_at_home(description: Description) -> bool:
+    """Whether the network is known to have seen the like, and is not unsure."""
+    is_known = description.familiarity is not None and not is_strange(description)
+    return is_known and description.confidence >= MIN_CONFIDENCE
 
 
 def _find_contradiction(
@@ -73,7 +81,7 @@ def _find_contradiction(
         return f"confidence {confidence:.2f}"
     if motion is not None and (against := _find_motion_contradiction(facts, motion)):
         return against
-    if description.familiarity is not None:
+    if _is_at_home(description):
         return ""  # it knows such pictures, which is more than the recogniser does
     measured = attributes.colours
     if (
@@ -113,6 +121,15 @@ def _is_other_category(said: str, recognised: str) -> bool:
 
 def _is_rider(first: str, second: str) -> bool:
     return "person" in (first, second) and bool(RIDDEN & {first, second})
+
+
+def _adopt_category(facts: SentenceFacts, confidence: float, attributes: Attributes) -> Attributes:
+    """What a network that is at home calls the object; what the recogniser called it stays a word for it."""
+    said, recognised = facts.category, attributes.category
+    if not said or said == recognised:
+        return attributes
+    kinds = attributes.kinds if not recognised else (recognised, *attributes.kinds)
+    return replace(attributes, category=said, category_score=confidence, kinds=kinds)
 
 
 def _merge_category(facts: SentenceFacts, confidence: float, attributes: Attributes) -> Attributes:

@@ -69,8 +69,11 @@ def test_what_looks_like_nothing_the_network_knows_is_told_by_what_was_measured(
 def test_a_network_that_knows_such_pictures_tells_what_it_is_and_its_colour() -> None:
     answer = replace(say("A green dog turns left.", 0.5), familiarity=0.4)
     chosen = choose_sentence(answer, RED_CAR, LEFT)
-    assert (chosen.source, chosen.attributes.category) == ("model", "")
-    assert choose_sentence(answer, RED_CAR, STILL).reason == "it stands still"
+    assert (chosen.source, chosen.attributes.category) == ("model", "dog")
+    assert chosen.attributes.kinds == ("car", "sports car")
+    still = choose_sentence(answer, RED_CAR, STILL)  # what it is, it knows; how it moves was measured
+    assert (still.source, still.reason) == ("measured", "it stands still")
+    assert still.text == "A medium red dog stands still."
     assert choose_sentence(replace(answer, confidence=0.1), RED_CAR, LEFT).source == "measured"
 
 
