@@ -69,11 +69,12 @@ def test_unknown_profile_lists_the_known() -> None:
 
 def test_profile_fills_what_is_not_chosen() -> None:
     settings = load_settings({"tracker": "other"}, environment={})
-    assert (settings.tracker_name, settings.captioner_name) == ("other", "attributes")
+    assert (settings.tracker_name, settings.captioner_name) == ("other", "pixelrefer-lite")
 
 
 def test_weights_of_the_profile_are_for_the_models_of_the_profile() -> None:
     assert load_settings(environment={}).tracker_checkpoint == "sam2-small"
+    assert load_settings(environment={}).captioner_checkpoint == "pixelrefer-lite-small"
     assert load_settings({"tracker": "motion"}, environment={}).tracker_checkpoint == ""
     other = {"profile": "standard", "captioner": "attributes"}
     assert load_settings(other, environment={}).captioner_checkpoint == ""

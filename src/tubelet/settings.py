@@ -71,7 +71,12 @@ class Profile:
 
 PROFILES: Mapping[str, Profile] = {
     "bundled": Profile(
-        "sam2", "attributes", "minilm", "CPU, nothing to download; SAM 2 small, which ships", "sam2-small"
+        "sam2",
+        "pixelrefer-lite",
+        "minilm",
+        "CPU, nothing to download; SAM 2 and PixelRefer-Lite, small, which ship, and what was measured",
+        "sam2-small",
+        "pixelrefer-lite-small",
     ),
     "quick": Profile(
         "motion",

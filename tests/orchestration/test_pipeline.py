@@ -189,15 +189,16 @@ def test_search_before_indexing_says_what_to_do(settings: Settings) -> None:
         tubelet.search("red car", settings=settings)
 
 
-def test_the_default_profile_tracks_with_the_checkpoint_that_ships(
-    short_clip: Path, settings: Settings
-) -> None:
-    own = {"tracker": "", "sample_fps": 6.0, "chunk_s": 60.0}
+def test_the_default_profile_uses_the_checkpoints_that_ship(short_clip: Path, settings: Settings) -> None:
+    own = {"tracker": "", "captioner": "", "sample_fps": 6.0, "chunk_s": 60.0}
     bundled = settings.model_copy(update={"profile": "bundled", **own})
     (report,) = tubelet.index(str(short_clip), settings=bundled).videos
     assert report.state == "indexed", report.reason
     rows = read_rows(settings.home)
     assert rows["videos"][0]["tracker"].startswith("sam2-small@")
+    assert rows["videos"][0]["captioner"].startswith("pixelrefer-lite-small@")
+    assert all(row["model_caption"] for row in rows["moments"])
+    assert "model" in {row["caption_source"] for row in rows["moments"]}
     turned = {row["turn"] for row in rows["tubelets"] if "red" in row["colours"]}
     assert turned == {"left"}
     assert list(read_masks(settings.home, report.video_id))

@@ -32,6 +32,9 @@ def test_each_car_is_found_first_for_its_own_query_and_timed(real_videos: Path, 
     lives = sorted((item.start_s, item.end_s) for item, _ in open_index(settings).iterate_objects())
     for life, truth in zip(lives, sorted(CARS.values()), strict=True):
         assert life == pytest.approx(truth, abs=WITHIN_S)
+    for _, moments in open_index(settings).iterate_objects():  # the small describer has never seen a real car
+        assert {moment.caption_source for moment in moments} == {"measured"}
+        assert all(moment.model_caption for moment in moments)
 
 
 def test_each_visit_is_one_tubelet_across_chunks(real_videos: Path, tmp_path: Path) -> None:
