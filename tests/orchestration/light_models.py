@@ -44,7 +44,13 @@ def make_tracker(settings: Settings) -> MotionTracker:
 
 LIGHT_TRACKER = f"{__name__}:make_tracker"
 
-LIGHT = {"tracker": LIGHT_TRACKER, "embedder": LIGHT_EMBEDDER, "recogniser": "none", "sample_fps": 3.0}
+LIGHT = {
+    "tracker": LIGHT_TRACKER,
+    "captioner": "attributes",
+    "embedder": LIGHT_EMBEDDER,
+    "recogniser": "none",
+    "sample_fps": 3.0,
+}
 """Settings of a run with light models."""
 
 
