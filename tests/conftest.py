@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +20,9 @@ os.environ["RAY_AUTH_MODE"] = "token"
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+hypothesis.settings.register_profile("tubelet", deadline=None)  # no test is about time
+hypothesis.settings.load_profile("tubelet")
 
 
 @pytest.fixture(scope="session", autouse=True)

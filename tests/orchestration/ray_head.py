@@ -80,7 +80,7 @@ def run_head(folder: Path) -> Iterator[RayHead]:
 def make_settings(tmp_path: Path, head: RayHead, **more: Any) -> Settings:
     """Settings of a run on a head; index and chunk results lie in the folder."""
     shared = {"index_uri": str(tmp_path / "index"), "work_uri": str(tmp_path / "work")}
-    values = {"home": tmp_path / "home", "executor": "ray", "ray_address": head.address, **shared, **LIGHT}
+    values = {"home": tmp_path / "home", "executor": "ray", "ray_address": head.address, **LIGHT, **shared}
     return load_settings({**values, **more}, environment={})
 
 

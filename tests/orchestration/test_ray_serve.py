@@ -155,7 +155,7 @@ def test_rows_stay_the_same_though_an_actor_is_killed_and_the_captioner_is_serve
 ) -> None:
     """Another actor does the unit. No actor has a captioner: each moment is described where it is served."""
     again = {"retry_base_s": 0.0, "lease_s": 600.0, "workers": 1}
-    models = {**SERVED, **LIGHT, "tracker": DYING_TRACKER}
+    models = {**LIGHT, **SERVED, "tracker": DYING_TRACKER}
     settings = make_settings(tmp_path, ray_head, captioner_app=APP, **again, **models)
     before = len(_list_served(ray_head))
     report = index_sources([str(short_clip)], settings=settings)
