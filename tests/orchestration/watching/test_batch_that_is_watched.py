@@ -44,7 +44,8 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, ledger: SqliteLedger) -> N
 @contextmanager
 def working(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`tubelet work` in a process of its own."""
-    names = ("home", "workers", "embedder", "recogniser", "log_format", "log_level", "metrics_port", "traces")
+    models = ("captioner", "embedder", "recogniser")
+    names = ("home", "workers", *models, "log_format", "log_level", "metrics_port", "traces")
     given = {f"TUBELET_{n.upper()}": str(v) for n in names if (v := getattr(settings, n)) not in ("", None)}
     with log.open("wb") as output:
         process = subprocess.Popen(
