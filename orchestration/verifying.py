@@ -15,7 +15,7 @@ from tubelet.errors import InputError, TubeletError
 from tubelet.index.searching.verifying import Verdict
 from tubelet.index.store import IndexStore
 from tubelet.model.describing.base import Captioner, DescribeRequest, Description, Looks, ObjectView
-from tubelet.model.describing.choosing import MIN_FAMILIARITY, is_strange
+from tubelet.model.describing.choosing import refuse_strange
 from tubelet.orchestration.masks_store import read_masks
 from tubelet.orchestration.resources import make_captioner, make_s3_options
 from tubelet.records import Box, Hit, Moment, Observation, PathPoint, Rle, Video
@@ -147,12 +147,7 @@ def ask(captioner: Captioner, request: DescribeRequest) -> float:
         yes, _ = captioner.choose(request, CHOICES)
         return float(yes.probability)
     (answer,) = captioner.describe([request])
-    if is_strange(answer):
-        raise InputError(
-            f"The object looks like nothing the captioner was trained on ({answer.familiarity:.3f})",
-            expected=f"a familiarity of at least {MIN_FAMILIARITY}",
-            do="use published weights, which have seen real footage",
-        )
+    refuse_strange(answer.familiarity, "the captioner")
     said = answer.text.strip().lower()
     if said.startswith("yes"):
         return answer.confidence

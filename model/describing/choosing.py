@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tubelet.errors import InputError
 from tubelet.model.categories import agree, choose_narrower
 from tubelet.model.describing.attributes import SLOW_LENGTHS_PER_S, compose_sentence
 from tubelet.model.describing.base import Description
@@ -59,14 +60,24 @@ def choose_sentence(
     return ChosenSentence(description.text, "model", merged)
 
 
-def is_strange(description: Description) -> bool:
+def refuse_strange(familiarity: float | None, captioner: str) -> None:
+    """Raise InputError where an answer of a captioner about an object would be a guess."""
+    if _is_strange(familiarity):
+        raise InputError(
+            f"The object looks like nothing {captioner} was trained on ({familiarity:.3f})",
+            expected=f"a familiarity of at least {MIN_FAMILIARITY}",
+            do="use published weights, which have seen real footage",
+        )
+
+
+def _is_strange(familiarity: float | None) -> bool:
     """Whether the network is known to have seen nothing like the object."""
-    return description.familiarity is not None and description.familiarity < MIN_FAMILIARITY
+    return familiarity is not None and familiarity < MIN_FAMILIARITY
 
 
 def _is_at_home(description: Description) -> bool:
     """Whether the network is known to have seen the like, and is not unsure."""
-    is_known = description.familiarity is not None and not is_strange(description)
+    is_known = description.familiarity is not None and not _is_strange(description.familiarity)
     return is_known and description.confidence >= MIN_CONFIDENCE
 
 
@@ -75,7 +86,7 @@ def _find_contradiction(
 ) -> str:
     """What speaks against a sentence, in words; empty when nothing does."""
     confidence = description.confidence
-    if is_strange(description):
+    if _is_strange(description.familiarity):
         return "it looks like nothing the captioner was trained on"
     if confidence < MIN_CONFIDENCE:
         return f"confidence {confidence:.2f}"

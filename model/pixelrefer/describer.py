@@ -8,9 +8,8 @@ from threading import Lock
 
 import torch
 
-from tubelet.errors import InputError
 from tubelet.model.describing.base import DescribeRequest, Description, ObjectView
-from tubelet.model.describing.choosing import MIN_FAMILIARITY
+from tubelet.model.describing.choosing import refuse_strange
 from tubelet.model.describing.domain import Domain, read_domain
 from tubelet.model.pixelrefer.captioner import (
     ChoiceScore,
@@ -65,13 +64,7 @@ class PixelReferDescriber:
 
         Raises InputError for an object that looks like nothing the captioner was trained on: it would guess.
         """
-        familiarity = self._measure_familiarity(request)
-        if familiarity is not None and familiarity < MIN_FAMILIARITY:
-            raise InputError(
-                f"The object looks like nothing {self.name} was trained on ({familiarity:.3f})",
-                expected=f"a familiarity of at least {MIN_FAMILIARITY}",
-                do="use published weights, which have seen real footage",
-            )
+        refuse_strange(self._measure_familiarity(request), self.name)
         return self._captioner.choose(_convert(request), choices)
 
     def _measure_familiarity(self, request: DescribeRequest) -> float | None:
