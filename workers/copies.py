@@ -1,7 +1,8 @@
 """Local copies of S3 videos: fetched once a machine, shared by its processes, least recently used out first.
 
-A copy is named by a hash of the source's identity, never by its key. Who uses one holds a shared lock on the
-file beside it, who fetches or removes one an exclusive lock: a process that is killed lets go of both.
+A copy is named by a hash of the source's identity, never by its key. Who fetches or uses one holds a shared
+lock on the file beside it, who removes one an exclusive lock; a second lock lets one fetch at a time. A
+process that is killed lets go of both.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tubelet.workers.s3 import S3Options, fetch_into
 from tubelet.workers.s3_errors import explain_disk_errors
 from tubelet.workers.source import require_unchanged
 
-_COPY, _PART, _LOCK = ".video", ".part", ".lock"
+_COPY, _PART, _LOCK, _FETCH = ".video", ".part", ".lock", ".fetch"
 _ROOM_LOCK = "room"
 
 
@@ -62,14 +63,15 @@ class SourceCopies:
                 self._make_room(0)
 
     def _pin(self, source: Source, copy: Path, lock: Flock) -> None:
-        """Hold the shared lock with the copy in place."""
+        """Hold the shared lock with the copy in place: from then on nobody removes it, or what becomes it."""
         lock.take(shared=True)
-        while not _is_whole(copy, source.size_bytes):
-            lock.take()
-            if not _is_whole(copy, source.size_bytes):
-                self._fetch(source, copy)
-            # Another process may remove the copy before the lock is a shared one: then it is fetched again.
-            lock.take(shared=True)
+        if not _is_whole(copy, source.size_bytes):
+            with lock_file(copy.with_suffix(_FETCH)) as fetching:
+                try:
+                    if not _is_whole(copy, source.size_bytes):
+                        self._fetch(source, copy)
+                finally:
+                    fetching.remove()
         os.utime(copy)
 
     def _let_go(self, copy: Path, lock: Flock) -> None:
@@ -115,7 +117,7 @@ class SourceCopies:
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Kept:
-    """A copy, or part of one. What a killed process left comes first, then the least recently used."""
+    """A copy, or what precedes it. What a killed process left goes first, then the least recently used."""
 
     is_copy: bool
     used_ns: int
@@ -126,7 +128,7 @@ class _Kept:
 def _list_kept(folder: Path) -> list[_Kept]:
     kept = []
     for path in folder.iterdir():
-        if path.suffix in (_COPY, _PART):
+        if path.suffix in (_COPY, _PART, _FETCH):
             try:
                 state = path.stat()
             except FileNotFoundError:

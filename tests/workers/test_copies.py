@@ -9,7 +9,7 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Thread, local
 from typing import Any
 
 import pytest
@@ -179,6 +179,38 @@ def test_threads_share_one_fetch(upload: Any, faulty_s3: FaultyS3, tmp_path: Pat
     assert faulty_s3.requests.count("GET") == 1
 
 
+def test_who_asks_at_the_same_moment_uses_the_same_copy_at_the_same_time(
+    upload: Any, faulty_s3: FaultyS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that found no copy never waits for the end of another's use of it."""
+    source = upload("a.mp4", b"content")
+    copies = SourceCopies(tmp_path / "c", S3Options(faulty_s3.url, "us-east-1"), max_bytes=0)
+    both_look, both_use, seen, used = Barrier(2, timeout=30), Barrier(2, timeout=30), local(), []
+    is_whole = copies_module._is_whole
+
+    def look(copy: Path, size_bytes: int) -> bool:
+        whole = is_whole(copy, size_bytes)
+        if not hasattr(seen, "once"):
+            seen.once = True
+            both_look.wait()
+        return whole
+
+    def borrow() -> None:
+        with copies.borrow(source) as path:
+            both_use.wait()
+            used.append(path.read_bytes())
+
+    monkeypatch.setattr(copies_module, "_is_whole", look)
+    threads = [Thread(target=borrow) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert used == [b"content"] * 2
+    assert faulty_s3.requests.count("GET") == 1
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["room.lock"]
+
+
 def test_the_least_recently_used_goes_first(upload: Any, s3_options: S3Options, tmp_path: Path) -> None:
     sources = {name: upload(name, name.encode() * 40) for name in "abcd"}
     copies = SourceCopies(tmp_path / "c", s3_options, max_bytes=120)
@@ -210,7 +242,8 @@ def test_what_a_killed_fetcher_left_is_cleared(upload: Any, s3_options: S3Option
     folder = tmp_path / "c"
     folder.mkdir()
     (folder / "dead.part").write_bytes(b"half")
-    (folder / "dead.lock").touch()
+    for suffix in (".fetch", ".lock"):
+        (folder / f"dead{suffix}").touch()
     with SourceCopies(folder, s3_options, max_bytes=100).borrow(upload("a.mp4", b"x")) as path:
         assert sorted(each.suffix for each in folder.iterdir()) == [".lock", ".lock", ".video"]
         assert path.read_bytes() == b"x"
