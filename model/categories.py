@@ -42,6 +42,10 @@ WORDS: Mapping[str, str] = {
 """Word, singular or plural -> the category that it names."""
 
 
+SPELLINGS: Mapping[str, str] = {"suv": "SUV"}
+"""Categories that sentences write otherwise than queries and rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class NamedCategory:
     """A category that a text names, and where its word begins and ends."""
@@ -54,6 +58,11 @@ class NamedCategory:
 def agree(first: str, second: str) -> bool:
     """Whether one thing can be both: the same category, or one inside the other."""
     return first in list_lineage(second) or second in list_lineage(first)
+
+
+def are_kin(first: str, second: str) -> bool:
+    """Whether two categories are of one widest kind, as a bus and a bicycle are vehicles."""
+    return list_lineage(first)[-1] == list_lineage(second)[-1]
 
 
 def choose_narrower(first: str, second: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from tubelet.categories import PARENTS, list_lineage
 from tubelet.errors import InputError
+from tubelet.model.categories import SPELLINGS
 from tubelet.model.describing.appearance import NUM_DIMENSIONS, mean_appearance
 from tubelet.model.describing.base import DescribeRequest, Description, ObjectView
 from tubelet.model.describing.colour import aggregate_colours
@@ -39,7 +40,6 @@ _DIRECTIONS = {
     "down": "down",
     "down-right": "down and to the right",
 }
-_SPELLINGS = {"suv": "SUV"}
 _TURNS = {"left": "turns left", "right": "turns right", "u": "makes a U-turn"}
 
 
@@ -108,7 +108,7 @@ def compose_sentence(attributes: Attributes, motion: Motion | None) -> str:
 
 
 def _name_subject(attributes: Attributes) -> str:
-    noun = _SPELLINGS.get(attributes.category, attributes.category) or "object"
+    noun = SPELLINGS.get(attributes.category, attributes.category) or "object"
     colours = _join_colours(attributes)
     if attributes.category in PARENTS and "person" in list_lineage(attributes.category):
         return " ".join(["A", attributes.size, noun, *(["in", *colours] if colours else [])])

@@ -37,6 +37,14 @@ class Looks:
 
 
 @dataclass(frozen=True, slots=True)
+class Naming:
+    """What an object is called, and how likely that is right (0..1)."""
+
+    category: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class DescribeRequest:
     """One object over one moment: a few views in time order, and what was measured about it."""
 
@@ -52,8 +60,8 @@ class Description:
     """A sentence about an object, how sure the captioner is (0..1), and its vector (may be empty).
 
     `source` says whether a network said it, or it only tells what was measured. `familiarity` (0..1) is the
-    share of objects the network was tested on that look less like its training than this one does; None where
-    nobody knows.
+    share of objects the network was tested on that look less like its training than this one does, `naming`
+    what those of its training that look most like it were called; None where nobody knows.
     """
 
     text: str
@@ -61,6 +69,7 @@ class Description:
     object_vector: tuple[float, ...] = ()
     source: CaptionSource = "model"
     familiarity: float | None = None
+    naming: Naming | None = None
 
 
 class Captioner(Protocol):

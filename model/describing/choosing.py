@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tubelet.errors import InputError
-from tubelet.model.categories import agree, choose_narrower
+from tubelet.model.categories import agree, are_kin, choose_narrower
 from tubelet.model.describing.attributes import SLOW_LENGTHS_PER_S, compose_sentence
-from tubelet.model.describing.base import Description
-from tubelet.model.describing.sentences import SentenceFacts, are_close_colours, read_sentence
+from tubelet.model.describing.base import Description, Naming
+from tubelet.model.describing.sentences import SentenceFacts, are_close_colours, read_sentence, rename
 from tubelet.records import Attributes, CaptionSource, Motion
 
 MIN_CONFIDENCE = 0.2
@@ -51,13 +51,34 @@ def choose_sentence(
     if description.source == "measured":
         return ChosenSentence(description.text, "measured", attributes)
     facts = read_sentence(description.text)
-    reason = _find_contradiction(facts, description, attributes, motion)
     if _is_at_home(description):
-        attributes = _adopt_category(facts, description.confidence, attributes)
-    if reason:
+        return _choose_at_home(facts, description, attributes, motion)
+    if reason := _find_contradiction(facts, description, attributes, motion):
         return ChosenSentence(compose_sentence(attributes, motion), "measured", attributes, reason)
     merged = _merge_category(facts, description.confidence, attributes)
     return ChosenSentence(description.text, "model", merged)
+
+
+def _choose_at_home(
+    facts: SentenceFacts, description: Description, attributes: Attributes, motion: Motion | None
+) -> ChosenSentence:
+    """The sentence of a network that knows such pictures, which is more than recogniser and measurement do.
+
+    What the object is called is told by what looks like it in training, where that is known.
+    """
+    naming = description.naming or Naming(facts.category, description.confidence)
+    attributes = _adopt_colours(facts.colours, _adopt_category(naming, attributes))
+    reason = "" if motion is None else _find_motion_contradiction(facts, motion)
+    text = description.text
+    said = facts.category
+    if said and said != naming.category and not _is_rider(said, naming.category):
+        if are_kin(said, naming.category):
+            text = rename(text, naming.category)
+        else:
+            reason = reason or f"it looks like a {naming.category}"
+    if reason:
+        return ChosenSentence(compose_sentence(attributes, motion), "measured", attributes, reason)
+    return ChosenSentence(text, "model", attributes)
 
 
 def refuse_strange(familiarity: float | None, captioner: str) -> None:
@@ -92,8 +113,6 @@ def _find_contradiction(
         return f"confidence {confidence:.2f}"
     if motion is not None and (against := _find_motion_contradiction(facts, motion)):
         return against
-    if _is_at_home(description):
-        return ""  # it knows such pictures, which is more than the recogniser does
     measured = attributes.colours
     if (
         facts.colours
@@ -134,13 +153,23 @@ def _is_rider(first: str, second: str) -> bool:
     return "person" in (first, second) and bool(RIDDEN & {first, second})
 
 
-def _adopt_category(facts: SentenceFacts, confidence: float, attributes: Attributes) -> Attributes:
-    """What a network that is at home calls the object; what the recogniser called it stays a word for it."""
-    said, recognised = facts.category, attributes.category
-    if not said or said == recognised:
+def _adopt_category(naming: Naming, attributes: Attributes) -> Attributes:
+    """What the object is called where that is known; what the recogniser called it stays a word for it."""
+    recognised = attributes.category
+    if not naming.category or naming.category == recognised:
         return attributes
     kinds = attributes.kinds if not recognised else (recognised, *attributes.kinds)
-    return replace(attributes, category=said, category_score=confidence, kinds=kinds)
+    return replace(attributes, category=naming.category, category_score=naming.score, kinds=kinds)
+
+
+def _adopt_colours(said: tuple[str, ...], attributes: Attributes) -> Attributes:
+    """The colours that are said, at most two. One that was not measured covers what the others leave over."""
+    measured = dict(zip(attributes.colours, attributes.colour_shares, strict=True))
+    if not said:
+        return attributes
+    names = said[:2]
+    rest = max(0.0, 1.0 - sum(measured.get(name, 0.0) for name in names))
+    return replace(attributes, colours=names, colour_shares=tuple(measured.get(name, rest) for name in names))
 
 
 def _merge_category(facts: SentenceFacts, confidence: float, attributes: Attributes) -> Attributes:

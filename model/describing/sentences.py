@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tubelet.model.categories import NamedCategory, find_first_category
+from tubelet.model.categories import SPELLINGS, NamedCategory, find_first_category
 from tubelet.records import Turn
 
 _CLOSE = (
@@ -64,6 +64,10 @@ _MOVING = re.compile(
     r"enter|leav|com(?:es|ing)\b|start|set(?:s|ting)?\soff|stop|halt|fall|circl|loop|approach|accelerat)"
 )
 
+_ARTICLE = re.compile(r"\b(an?)\s$", re.IGNORECASE)
+_SAID_AS_VOWELS = "aeiouS"
+"""First letters of names that take "an"; the capital one is spelt out, as in "an SUV"."""
+
 
 @dataclass(frozen=True, slots=True)
 class SentenceFacts:
@@ -91,6 +95,22 @@ def read_sentence(text: str) -> SentenceFacts:
         moving=bool(_MOVING.search(own)),
         still=bool(_STILL.search(own)),
     )
+
+
+def rename(text: str, category: str) -> str:
+    """The sentence with its object called something else: "A red SUV turns." for "A red car turns.".
+
+    A text that does not name its object stays as it is.
+    """
+    words = " ".join(text.split())
+    noun = find_first_category(_keep_own_part(words.casefold()))
+    if noun is None or len(words.casefold()) != len(words):
+        return text
+    name = SPELLINGS.get(category, category)
+    before = words[: noun.start]
+    if article := _ARTICLE.search(before):
+        before = f"{before[: article.start(1)]}{article[1][0]}{'n' if name[0] in _SAID_AS_VOWELS else ''} "
+    return f"{before}{name}{words[noun.end :]}"
 
 
 def are_close_colours(first: Iterable[str], second: Iterable[str]) -> bool:

@@ -55,6 +55,7 @@ class PixelReferDescriber:
                 min(answer.confidence, 1.0),
                 answer.object_vectors[0],
                 familiarity=self._measure_familiarity(request),
+                naming=None if self._domain is None else self._domain.name(request.looks),
             )
             for request, answer in zip(requests, answers, strict=True)
         ]

@@ -7,6 +7,7 @@ from typing import get_args
 
 import numpy as np
 
+from tubelet.model.trajectory.ground import lay_on_ground
 from tubelet.model.trajectory.path import (
     STILL_LENGTHS_PER_S,
     Array,
@@ -106,7 +107,7 @@ def measure_moving_share(path: SmoothPath) -> float:
 
 
 def measure_turn(path: SmoothPath) -> float:
-    """Change of heading along the path in degrees, positive to the left (counter-clockwise on screen)."""
+    """Change of heading on the ground along the path in degrees, positive to the left (counter-clockwise)."""
     headings = measure_headings(path)
     if len(headings) < 2:
         return 0.0
@@ -115,17 +116,24 @@ def measure_turn(path: SmoothPath) -> float:
 
 
 def measure_headings(path: SmoothPath) -> Array:
-    """Headings in degrees, unwrapped, of equal chords of the moving path: (k), k = 0 when it hardly moves."""
-    chords = np.diff(resample_path(path), axis=0)
+    """Headings on the ground in degrees, unwrapped, of chords that are equal in the picture: (k).
+
+    k is 0 when the path hardly moves. The ground is that of `lay_on_ground`.
+    """
+    chords = np.diff(lay_on_ground(resample_path(path), *path.frame_size), axis=0)
     return np.degrees(np.unwrap(np.arctan2(-chords[:, 1], chords[:, 0])))
 
 
 def resample_path(path: SmoothPath) -> Array:
-    """Points at equal distances along the moving path, the ends of its k chords: (k + 1, 2)."""
+    """Points at equal distances along the moving path, the ends of its k chords: (k + 1, 2) pixels.
+
+    Drift while standing is left out, so that the points lie where the path is on average.
+    """
     steps = path.steps
     along = path.measure_distance()
     num_chords = int(along[-1] / max(CHORD_LENGTHS * path.length_px, CHORD_JITTERS * path.jitter_px))
     points = np.concatenate([[[0.0, 0.0]], np.cumsum(steps, axis=0)])
+    points += (path.points - points).mean(axis=0)
     at = np.linspace(0, along[-1], num_chords + 1)
     return np.stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)], axis=1)
 

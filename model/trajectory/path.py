@@ -42,10 +42,10 @@ _SAME_TIME_S = 1e-6
 class SmoothPath:
     """Where an object was, in pixels of its first frame, as if the camera had stood still.
 
-    `points` (n, 2) begin at the first box's centre and follow the sides that the frame does not cut;
+    `points` (n, 2) are the object's centre and follow the sides that the frame does not cut;
     `velocities` (n, 2) are pixels a second; `moving` (n) is False where the speed is below
     `STILL_LENGTHS_PER_S` or could come from the box's jitter alone. `length_px` is the object's own length,
-    `jitter_px` the standard deviation of its box's position around the path.
+    `jitter_px` the standard deviation of its box's position around the path, `frame_size` (width, height).
     """
 
     times: Array
@@ -54,6 +54,7 @@ class SmoothPath:
     moving: Flags
     length_px: float
     jitter_px: float
+    frame_size: tuple[int, int]
 
     @property
     def steps(self) -> Array:
@@ -76,6 +77,7 @@ class SmoothPath:
             self.moving[start:end],
             self.length_px,
             self.jitter_px,
+            self.frame_size,
         )
 
 
@@ -96,7 +98,8 @@ def smooth_path(
     jitter_px = max(_measure_jitter(raw - points), _LEAST_JITTER * float(np.hypot(frame_width, frame_height)))
     speed = np.hypot(velocities[:, 0], velocities[:, 1])
     moving = speed > np.maximum(STILL_LENGTHS_PER_S * length_px, _SURE * jitter_px * error_per_px)
-    return SmoothPath(times, points, velocities, moving, length_px, jitter_px)
+    frame_size = frame_width, frame_height
+    return SmoothPath(times, points, velocities, moving, length_px, jitter_px, frame_size)
 
 
 def unpack_boxes(observations: Sequence[Observation]) -> tuple[Array, Array]:
@@ -153,7 +156,8 @@ def measure_length(boxes_n4: Array, cut_n4: Flags, zoom: Array) -> float:
 def follow_sides(boxes_n4: Array, cut_n4: Flags, still: Array) -> Array:
     """Positions (n, 2) summed from step to step, each measured on the sides that both its frames show whole.
 
-    A box that the border cuts grows or shrinks on one side only, so its centre would move at half speed.
+    A box that the border cuts grows or shrinks on one side only, so its centre would move at half speed. On
+    average over the boxes that show the whole object the positions are their centres.
     """
     before, after = np.empty((len(boxes_n4) - 1, 2)), np.empty((len(boxes_n4) - 1, 2))
     for axis in (0, 1):
@@ -164,8 +168,12 @@ def follow_sides(boxes_n4: Array, cut_n4: Flags, still: Array) -> Array:
         before[:, axis] = low[:-1] + share * (high - low)[:-1]
         after[:, axis] = low[1:] + share * (high - low)[1:]
     steps = _apply(still[1:], after) - _apply(still[:-1], before)
-    centre = (boxes_n4[:1, :2] + boxes_n4[:1, 2:]) / 2
-    return np.concatenate([centre, centre + np.cumsum(steps, axis=0)])
+    way = np.concatenate([[[0.0, 0.0]], np.cumsum(steps, axis=0)])
+    whole = ~cut_n4.any(axis=1)
+    known = whole if whole.any() else np.ones_like(whole)
+    centres = _apply(still, (boxes_n4[:, :2] + boxes_n4[:, 2:]) / 2)
+    way += (centres - way)[known].mean(axis=0)
+    return way
 
 
 def straighten_slivers(times: Array, points: Array, boxes_n4: Array, cut_n4: Flags) -> Array:

@@ -217,7 +217,8 @@ class Motion:
     """How an object moved, from its path alone, camera motion removed. Formulas: docs/motion.md.
 
     `heading_deg` is counter-clockwise on screen, 0 = right, 90 = up, None while stopped. `speed` is in own
-    lengths (square root of the box area) a second. `turn_deg` is the heading's change, positive to the left.
+    lengths (square root of the box area) a second. `turn_deg` is the heading's change on the ground, as seen
+    from above, positive to the left.
     """
 
     heading: Heading
@@ -236,7 +237,7 @@ class Motion:
 class Attributes:
     """What was measured on an object's pixels.
 
-    `colours` are basic colour names, the larger share first (at most two); `colour_shares` are their
+    `colours` are basic colour names, the main one first (at most two); `colour_shares` are their
     shares of the mask, 0..1. `size` is by mean area over the frame. `category` is what the object was
     recognised as, empty when nobody knows, and `category_score` its probability, 0..1; `kinds` name it more
     exactly, such as a breed, the surest first.

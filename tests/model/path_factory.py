@@ -130,3 +130,20 @@ def film_moving(
             x1, y1, _ = matrix @ [o.box.x1, o.box.y1, 1.0]
             filmed.append(Observation(o.time_s, Box(float(x0), float(y0), float(x1), float(y1)), o.score))
     return filmed, steps
+
+
+def seen_by_camera(walk: Walk, elevation_deg: float, fov_deg: float) -> Walk:
+    """A way over level ground as a camera sees it that looks down by an angle, at the middle of the frame.
+
+    `walk` is the way as seen from straight above; in the middle of the frame it is as large.
+    """
+    focal_px = FRAME_WIDTH / 2 / np.tan(np.radians(fov_deg) / 2)
+    sine, cosine = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
+
+    def at(s: float) -> tuple[float, float]:
+        x, y = walk.at(s)
+        right, away = x - FRAME_WIDTH / 2, FRAME_HEIGHT / 2 - y
+        depth = 1 + away * cosine / focal_px
+        return float(FRAME_WIDTH / 2 + right / depth), float(FRAME_HEIGHT / 2 - away * sine / depth)
+
+    return Walk(at, walk.distance)

@@ -20,11 +20,13 @@ from tests.model.path_factory import (
     mirror,
     observe,
     reverse,
+    seen_by_camera,
     stand,
     straight,
     transform,
 )
 from tubelet.model.trajectory import measure_moments, measure_motion, smooth_path, split_moments
+from tubelet.model.trajectory.ground import ELEVATION_DEG, FIELD_OF_VIEW_DEG
 from tubelet.model.trajectory.motion import name_heading, name_turn
 from tubelet.records import Box, CameraStep, Motion, Observation
 
@@ -113,16 +115,52 @@ def test_a_bend_turns_to_its_side_by_its_angle(
 ) -> None:
     length = 50.0  # small, so that the whole way fits into the picture
     size = (size[0] * length / own_length(size), size[1] * length / own_length(size))
-    walk = bend(CENTRE, heading_deg, 2 * length, radius * length, side * angle_deg)
+    way = bend(CENTRE, heading_deg, 3 * length, radius * length, side * angle_deg)
+    walk = seen_by_camera(way, ELEVATION_DEG, FIELD_OF_VIEW_DEG)
     seen = observe(walk, speed_px=speed * length, rate=rate, size=size, noise_px=noise_px, seed=seed)
     arc_s = radius * np.radians(angle_deg) / speed
     assume(arc_s * rate >= 6)  # six samples see the arc
     assume(arc_s <= 8)  # and it fits into a moment
     motion = measure(seen)
-    assert motion.turn_deg == pytest.approx(side * angle_deg, abs=25)
-    assert motion.turn == ("u" if angle_deg > 135 else "left" if side > 0 else "right")
+    assert motion.turn_deg == pytest.approx(side * angle_deg, abs=35)
+    to_side = "left" if side > 0 else "right"
+    assert motion.turn == ("u" if angle_deg > 135 else to_side)
     turns = [moment.turn for _, moment in measure_moments(seen, [], **FRAME) if moment.turn != "none"]
-    assert turns == [motion.turn]
+    # Cut close to its arc, or in its middle, a U-turn may be measured short of one.
+    assert set(turns) <= ({"u", to_side} if angle_deg > 135 else {to_side})
+    assert len(turns) == 1 or (angle_deg > 135 and turns)
+
+
+@steady
+@given(
+    headings,
+    st.floats(1.5, 3),
+    st.floats(80, 100),
+    st.sampled_from([-1, 1]),
+    st.floats(15, 60),
+    st.floats(45, 75),
+    rates,
+    seeds,
+)
+def test_before_any_camera_a_quarter_bends_to_its_side_and_a_straight_way_does_not(
+    heading_deg: float,
+    radius: float,
+    angle_deg: float,
+    side: int,
+    elevation_deg: float,
+    fov_deg: float,
+    rate: float,
+    seed: int,
+) -> None:
+    length = 40.0
+    more: dict[str, Any] = {"rate": rate, "size": (length, length), "noise_px": 1.0, "seed": seed}
+    for angle in (side * angle_deg, 0.0):
+        way = bend(CENTRE, heading_deg, 4 * length, radius * length, angle)
+        seen = observe(seen_by_camera(way, elevation_deg, fov_deg), speed_px=length, **more)
+        motion = measure(seen)
+        assert (side * motion.turn_deg > 18) == bool(angle)
+        assert abs(motion.turn_deg) < 160
+        assert angle or motion.turn == "none"
 
 
 @steady

@@ -101,7 +101,7 @@ class SmallRecipe:
     seed: int = 1
     num_texts: int = 30_000
     """Moments of the grammar that the tokenizer is learnt from."""
-    num_domain_objects: int = 2000
+    num_domain_objects: int = 3000
     num_domain_axes: int = NUM_AXES
     """What tells, with a recogniser, how much an object looks like those of the clips."""
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tubelet.model.describing.base import Description
+from tubelet.model.describing.base import Description, Naming
 from tubelet.model.describing.choosing import MIN_CONFIDENCE, MIN_FAMILIARITY, choose_sentence
 from tubelet.records import Attributes, Motion
 
@@ -73,8 +73,46 @@ def test_a_network_that_knows_such_pictures_tells_what_it_is_and_its_colour() ->
     assert chosen.attributes.kinds == ("car", "sports car")
     still = choose_sentence(answer, RED_CAR, STILL)  # what it is, it knows; how it moves was measured
     assert (still.source, still.reason) == ("measured", "it stands still")
-    assert still.text == "A medium red dog stands still."
+    assert still.text == "A medium green dog stands still."
     assert choose_sentence(replace(answer, confidence=0.1), RED_CAR, LEFT).source == "measured"
+
+
+def test_what_looks_like_it_in_training_names_an_object_that_the_network_knows() -> None:
+    answer = replace(say("A dark red car turns left."), familiarity=0.4, naming=Naming("van", 0.9))
+    chosen = choose_sentence(answer, RED_CAR, LEFT)
+    assert (chosen.source, chosen.text) == ("model", "A dark red van turns left.")
+    assert (chosen.attributes.category, chosen.attributes.category_score) == ("van", 0.9)
+    assert chosen.attributes.kinds == ("car", "sports car")
+    assert choose_sentence(answer, RED_CAR, STRAIGHT).text == "A medium red van moves to the left."
+    other = choose_sentence(replace(answer, naming=Naming("dog", 0.9)), RED_CAR, LEFT)
+    assert (other.source, other.reason) == ("measured", "it looks like a dog")
+    unnamed = choose_sentence(replace(answer, text="Something turns left."), RED_CAR, LEFT)
+    assert (unnamed.text, unnamed.attributes.category) == ("Something turns left.", "van")
+    rider = replace(answer, text="A person in red turns left.", naming=Naming("bicycle", 0.9))
+    assert choose_sentence(rider, RED_CAR, LEFT).text == rider.text
+    strange = replace(answer, familiarity=MIN_FAMILIARITY / 2)
+    assert choose_sentence(strange, RED_CAR, LEFT).attributes == RED_CAR
+
+
+@pytest.mark.parametrize(
+    ("said", "measured", "colours", "shares"),
+    [
+        ("A blue car", (("grey", 0.6), ("red", 0.2)), ("blue",), (1.0,)),
+        ("A blue car", (("grey", 0.6), ("blue", 0.3)), ("blue",), (0.3,)),
+        ("A red and white car", (("white", 0.6), ("red", 0.3)), ("red", "white"), (0.3, 0.6)),
+        ("A red, white and blue car", (("white", 0.6),), ("red", "white"), (0.4, 0.6)),
+        ("A blue car", (), ("blue",), (1.0,)),
+        ("A car", (("grey", 0.6),), ("grey",), (0.6,)),
+    ],
+)
+def test_a_network_that_knows_such_pictures_tells_the_colours(
+    said: str, measured: tuple[tuple[str, float], ...], colours: tuple[str, ...], shares: tuple[float, ...]
+) -> None:
+    names, covered = tuple(name for name, _ in measured), tuple(share for _, share in measured)
+    own = replace(RED_CAR, colours=names, colour_shares=covered)
+    chosen = choose_sentence(replace(say(f"{said} turns left."), familiarity=0.4), own, LEFT).attributes
+    assert chosen.colours == colours
+    assert chosen.colour_shares == pytest.approx(shares)
 
 
 def test_path_and_colours_count_more_than_any_confidence() -> None:

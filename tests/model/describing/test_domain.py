@@ -22,9 +22,14 @@ def draw(count: int, seed: int, *, off: float = 0.05) -> np.ndarray:
     return (near + generator.normal(scale=off, size=(count, 20))).astype(np.float32)
 
 
+def name(vectors: np.ndarray) -> list[str]:
+    """What is called what: by where it lies along the first two axes."""
+    return [("cat", "dog", "cow")[(x > 0) * (1 + (y > 0))] for x, y, *_ in vectors]
+
+
 @pytest.fixture
 def domain() -> Domain:
-    return fit_domain(NAME, draw(200, 0), draw(99, 1), num_axes=4)
+    return fit_domain(NAME, draw(200, 0), name(draw(200, 0)), draw(99, 1), num_axes=4)
 
 
 def measure(domain: Domain, vectors: np.ndarray) -> np.ndarray:
@@ -41,6 +46,8 @@ def test_familiarity_is_uniform_at_home_and_least_elsewhere(domain: Domain) -> N
 def test_nothing_is_said_of_what_another_recogniser_saw(domain: Domain) -> None:
     assert domain.measure(None) is None
     assert domain.measure(Looks("other@1", (1.0, 2.0))) is None
+    assert domain.name(None) is None
+    assert domain.name(Looks("other@1", (1.0, 2.0))) is None
 
 
 def test_a_domain_is_read_as_it_was_written(domain: Domain, tmp_path: Path) -> None:
@@ -51,6 +58,21 @@ def test_a_domain_is_read_as_it_was_written(domain: Domain, tmp_path: Path) -> N
     assert read.recogniser == NAME
     vectors = draw(60, 4, off=0.06)
     assert measure(read, vectors) == pytest.approx(measure(domain, vectors), abs=0.011)
+    for vector in vectors:
+        first, second = (own.name(Looks(NAME, tuple(vector.tolist()))) for own in (read, domain))
+        assert first is not None
+        assert second is not None
+        assert first.category == second.category or first.score < 0.6
+        assert first.score == pytest.approx(second.score, abs=0.02)
+
+
+def test_things_are_named_as_what_looks_like_them_and_scores_are_honest(domain: Domain) -> None:
+    vectors = draw(500, 5)
+    namings = [domain.name(Looks(NAME, tuple(vector.tolist()))) for vector in vectors]
+    given = [naming for naming in namings if naming is not None]
+    right = [naming.category == wanted for naming, wanted in zip(given, name(vectors), strict=True)]
+    assert np.mean(right) > 0.85
+    assert np.mean([naming.score for naming in given]) == pytest.approx(np.mean(right), abs=0.15)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 cut short"])
@@ -61,15 +83,18 @@ def test_a_file_that_is_no_domain_is_refused(content: bytes, tmp_path: Path) -> 
 
 
 def test_arrays_that_do_not_fit_are_refused(domain: Domain, tmp_path: Path) -> None:
-    names = {"recogniser": np.array(NAME), "axes": domain.axes_KD, "distances": domain.distances_N}
-    np.savez(tmp_path / DOMAIN_FILE, **names)
+    domain.write(tmp_path)
+    with np.load(tmp_path / DOMAIN_FILE) as arrays:
+        parts = dict(arrays)
+    np.savez(tmp_path / DOMAIN_FILE, **{key: part for key, part in parts.items() if key != "mean"})
     with pytest.raises(ModelError, match="mean"):
         read_domain(tmp_path)
-    np.savez(tmp_path / DOMAIN_FILE, **names, mean=domain.mean_D[:7])
-    with pytest.raises(ModelError, match=r"\(4, 20\)"):
-        read_domain(tmp_path)
+    for change in ({"mean": parts["mean"][:7]}, {"categories": parts["categories"][:2]}):
+        np.savez(tmp_path / DOMAIN_FILE, **{**parts, **change})
+        with pytest.raises(ModelError, match=r"\(4, 20\)"):
+            read_domain(tmp_path)
 
 
 def test_too_few_objects_are_refused() -> None:
     with pytest.raises(InputError, match="4 objects"):
-        fit_domain(NAME, draw(4, 0), draw(9, 1), num_axes=4)
+        fit_domain(NAME, draw(4, 0), ["cat"] * 4, draw(9, 1), num_axes=4)

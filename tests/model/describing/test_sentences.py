@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tubelet.index.parsing import lexicon
 from tubelet.model.describing.colour import COLOUR_NAMES
-from tubelet.model.describing.sentences import CLOSE_COLOURS, are_close_colours, read_sentence
+from tubelet.model.describing.sentences import CLOSE_COLOURS, are_close_colours, read_sentence, rename
 from tubelet.records import Turn
 
 
@@ -77,3 +77,20 @@ def test_close_colours_are_those_of_a_search() -> None:
 @given(st.text(max_size=80))
 def test_any_text_can_be_read(text: str) -> None:
     assert set(read_sentence(text).colours) <= set(COLOUR_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "category", "renamed"),
+    [
+        ("A red car turns left.", "suv", "A red SUV turns left."),
+        ("A car turns left, followed by a van.", "suv", "An SUV turns left, followed by a van."),
+        ("An SUV  stops.", "van", "A van stops."),
+        ("A pickup truck follows a car.", "bus", "A bus follows a car."),
+        ("an umbrella", "box", "a box"),
+        ("Something behind a car", "bus", "Something behind a car"),
+        ("", "bus", ""),
+        ("\u0130 car", "bus", "\u0130 car"),  # its lower case is longer
+    ],
+)
+def test_an_object_is_called_something_else(text: str, category: str, renamed: str) -> None:
+    assert rename(text, category) == renamed
