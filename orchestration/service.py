@@ -21,6 +21,7 @@ from tubelet.orchestration.keeping import remove_committed_results
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import Batch, Job
 from tubelet.orchestration.listing import list_batch
+from tubelet.orchestration.options import thaw_options
 from tubelet.orchestration.progress import ENDED, name_state
 from tubelet.orchestration.resources import make_s3_options, open_index, s3_storage_options
 from tubelet.settings import Settings
@@ -41,7 +42,6 @@ class WorkService:
         self._ledger = ledger
         self._stop = stop or threading.Event()
         self._lister_stop = threading.Event()
-        self._index = open_index(settings, create=True)
         self._has_news = False
         self._optimizing: BackgroundOptimize | None = None
         self._ended: set[str] = set()
@@ -90,7 +90,7 @@ class WorkService:
             under_way, self._optimizing = self._optimizing, None
             try:
                 under_way.wait()
-                remove_committed_results(self._index, self._settings, self._ledger)
+                remove_committed_results(open_index(self._settings), self._settings, self._ledger)
             except StoreError as error:  # searches are slower until the next batch has ended
                 log.warning("The index is not in order: %s", error)
 
@@ -112,8 +112,9 @@ class WorkService:
         if time.monotonic() < not_before_s:
             return
         try:
+            index = open_index(thaw_options(batch.options, self._settings), create=True)
             s3 = make_s3_options(self._settings)
-            deleted = list_batch(batch, ledger=self._ledger, index=self._index, s3=s3)
+            deleted = list_batch(batch, ledger=self._ledger, index=index, s3=s3)
         except (TubeletError, OSError) as error:
             wait_s = choose_wait_s(num_tries + 1, self._settings.retry_base_s, random.Random())
             self._relist[batch.batch_id] = (num_tries + 1, time.monotonic() + wait_s)
