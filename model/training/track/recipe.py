@@ -94,6 +94,20 @@ _SMALL_LOOP = {
     "prefetch_depth": 8,
 }
 
+_SMALL_MUON = {
+    **_SMALL_LOOP,
+    "optimizer": "muon",
+    "learning_rate": 6e-4,
+    "betas": (0.9, 0.98),
+    "schedule": "cosine",
+    "average_decay": 0.99,
+    "parts": [{"pattern": "network.*layers.*weight", "factor": 2.0}],
+    "evaluate_every": 200,
+    "save_every": 100,
+    "prefetch_workers": 0,
+}
+"""Muon goes on from what AdamW learnt."""
+
 _SMALL_PICTURES = {"min_crop": 0.35, "whole": 0.4, "prompts": {"box": 1.0, "point": 0.7}}
 _SMALL_ROUGH = {
     **_SMALL_PICTURES,
@@ -142,6 +156,35 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
                 "source_px": 320,
                 "losses": {"focal": 8.0, "gamma": 1.0, "balance": 0.3, "iou": 4.0},
             },
+            {
+                "name": "muon-128",
+                "loop": {**_SMALL_MUON, "steps": 2600, "seed": 11, "final_factor": 0.3, "warmup_steps": 60},
+                "samples": {**_SMALL_ROUGH, "image_px": 128, "clips_per_batch": 6},
+                "source_px": 256,
+                "losses": {"focal": 5.0, "gamma": 1.0, "balance": 0.6, "iou": 3.0},
+            },
+            *(
+                {
+                    "name": name,
+                    "loop": {
+                        **_SMALL_MUON,
+                        "steps": steps,
+                        "seed": seed,
+                        "final_factor": 0.03,
+                        "warmup_steps": 40,
+                    },
+                    "samples": {
+                        **_SMALL_ROUGH,
+                        "image_px": 256,
+                        "clips_per_batch": 4,
+                        "whole": 0.6,
+                        "prompts": {"box": 0.6, "point": 0.8, "rough": 0.8},
+                    },
+                    "source_px": 320,
+                    "losses": {"focal": 8.0, "gamma": 1.0, "balance": 0.3, "iou": 4.0},
+                }
+                for name, steps, seed in (("muon-256", 2200, 12), ("muon-256-more", 2600, 13))
+            ),
         ],
     },
     "fine-tune": {
