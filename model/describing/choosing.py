@@ -51,6 +51,8 @@ def choose_sentence(
     if description.source == "measured":
         return ChosenSentence(description.text, "measured", attributes)
     facts = read_sentence(description.text)
+    if _is_familiar(description) and description.naming is not None:
+        attributes = _adopt_category(description.naming, attributes)
     if _is_at_home(description):
         return _choose_at_home(facts, description, attributes, motion)
     if reason := _find_contradiction(facts, description, attributes, motion):
@@ -64,7 +66,8 @@ def _choose_at_home(
 ) -> ChosenSentence:
     """The sentence of a network that knows such pictures, which is more than recogniser and measurement do.
 
-    What the object is called is told by what looks like it in training, where that is known.
+    What the object is called is told by what looks like it in training, where that is known: the attributes
+    then bear that name already.
     """
     naming = description.naming or Naming(facts.category, description.confidence)
     attributes = _adopt_colours(facts.colours, _adopt_category(naming, attributes))
@@ -96,10 +99,14 @@ def _is_strange(familiarity: float | None) -> bool:
     return familiarity is not None and familiarity < MIN_FAMILIARITY
 
 
+def _is_familiar(description: Description) -> bool:
+    """Whether the network is known to have seen the like."""
+    return description.familiarity is not None and not _is_strange(description.familiarity)
+
+
 def _is_at_home(description: Description) -> bool:
     """Whether the network is known to have seen the like, and is not unsure."""
-    is_known = description.familiarity is not None and not _is_strange(description.familiarity)
-    return is_known and description.confidence >= MIN_CONFIDENCE
+    return _is_familiar(description) and description.confidence >= MIN_CONFIDENCE
 
 
 def _find_contradiction(

@@ -90,6 +90,9 @@ def test_what_looks_like_it_in_training_names_an_object_that_the_network_knows()
     assert (unnamed.text, unnamed.attributes.category) == ("Something turns left.", "van")
     rider = replace(answer, text="A person in red turns left.", naming=Naming("bicycle", 0.9))
     assert choose_sentence(rider, RED_CAR, LEFT).text == rider.text
+    unsure = choose_sentence(replace(answer, confidence=0.1), RED_CAR, LEFT)
+    assert unsure.text == "A medium red van moves to the left and turns left."
+    assert unsure.reason == "confidence 0.10"
     strange = replace(answer, familiarity=MIN_FAMILIARITY / 2)
     assert choose_sentence(strange, RED_CAR, LEFT).attributes == RED_CAR
 
