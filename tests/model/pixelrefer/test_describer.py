@@ -74,7 +74,9 @@ def test_a_describer_knows_what_it_was_trained_on(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     seen = np.zeros((80, 6), np.float32)
     seen[:, :2] = generator.normal(size=(80, 2))
-    domain = fit_domain("eyes@1", seen, seen + generator.normal(scale=0.01, size=(80, 6)), num_axes=2)
+    names = ["dog" if x > 0 else "car" for x in seen[:, 0]]
+    held_out = seen + generator.normal(scale=0.01, size=(80, 6))
+    domain = fit_domain("eyes@1", seen, names, held_out, num_axes=2)
     folder, _ = make_folder(tmp_path / "small-lite", CONFIG)
     domain.write(folder)
     describer = load_describer(folder, device="cpu")
@@ -84,7 +86,9 @@ def test_a_describer_knows_what_it_was_trained_on(tmp_path: Path) -> None:
     )
     answers = describer.describe([known, strange, _request(VIEW)])
     assert [answer.familiarity for answer in answers[:2]] == pytest.approx([1.0, 1 / 81], abs=0.02)
-    assert answers[2].familiarity is None
+    assert answers[0].naming is not None
+    assert answers[0].naming.category == "dog"
+    assert (answers[2].familiarity, answers[2].naming) == (None, None)
     assert sum(score.probability for score in describer.choose(known, ("Yes", "No"))) == pytest.approx(1)
     with pytest.raises(InputError, match=r"nothing small-lite@\w+ was trained on"):
         describer.choose(strange, ("Yes", "No"))
