@@ -59,9 +59,9 @@ class DescribeRequest:
 class Description:
     """A sentence about an object, how sure the captioner is (0..1), and its vector (may be empty).
 
-    `source` says whether a network said it, or it only tells what was measured. `familiarity` (0..1) is the
-    share of objects the network was tested on that look less like its training than this one does, `naming`
-    what those of its training that look most like it were called; None where nobody knows.
+    `source` says whether a network said it, or it only tells what was measured. `familiarity` (0..1) says how
+    much the object looks like the network's training, `naming` what those of its training that look most like
+    it were called; None where nobody knows.
     """
 
     text: str

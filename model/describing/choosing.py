@@ -14,7 +14,7 @@ from tubelet.records import Attributes, CaptionSource, Motion
 MIN_CONFIDENCE = 0.2
 """Below this a network's sentence is not shown, whatever it says."""
 
-MIN_FAMILIARITY = 0.03
+MIN_FAMILIARITY = 0.06
 """Below this the object looks like nothing that the network was trained on, and its sentence is not shown."""
 
 MIN_COLOUR_SHARE = 0.5

@@ -47,10 +47,16 @@ class Domain:
     biases_C: NDArray[np.float32]
 
     def measure(self, looks: Looks | None) -> float | None:
-        """How much an object looks like what was trained on: the share of held-out objects that look less so.
+        """How familiar an object looks, 0 to 1: its `rank`, times how sure it is what it would be called.
 
-        Between 0 and 1; None where nothing is known of its looks, or another recogniser saw it.
+        What lies near the axes but is like no one thing of the domain is not familiar either. None where
+        nothing is known of its looks, or another recogniser saw it.
         """
+        rank, naming = self.rank(looks), self.name(looks)
+        return None if rank is None or naming is None else rank * naming.score
+
+    def rank(self, looks: Looks | None) -> float | None:
+        """The share of held-out objects that lie farther off the axes; None as for `measure`."""
         if looks is None or looks.recogniser != self.recogniser:
             return None
         [distance] = self._measure_distances(np.array([looks.vector], np.float32))

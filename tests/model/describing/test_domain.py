@@ -32,15 +32,26 @@ def domain() -> Domain:
     return fit_domain(NAME, draw(200, 0), name(draw(200, 0)), draw(99, 1), num_axes=4)
 
 
-def measure(domain: Domain, vectors: np.ndarray) -> np.ndarray:
-    return np.array([domain.measure(Looks(NAME, tuple(vector.tolist()))) for vector in vectors])
+def look(vector: np.ndarray) -> Looks:
+    return Looks(NAME, tuple(vector.tolist()))
 
 
-def test_familiarity_is_uniform_at_home_and_least_elsewhere(domain: Domain) -> None:
-    at_home = measure(domain, draw(400, 2))
+def rank(domain: Domain, vectors: np.ndarray) -> np.ndarray:
+    return np.array([domain.rank(look(vector)) for vector in vectors])
+
+
+def test_ranks_are_uniform_at_home_and_least_elsewhere(domain: Domain) -> None:
+    at_home = rank(domain, draw(400, 2))
     assert np.quantile(at_home, [0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9], abs=0.12)
-    assert measure(domain, draw(50, 3, off=0.5)) == pytest.approx(0.01)  # one in a hundred: less than all 99
-    assert measure(domain, domain.mean_D[None]) == pytest.approx(1.0)
+    assert rank(domain, draw(50, 3, off=0.5)) == pytest.approx(0.01)  # one in a hundred: less than all 99
+    assert rank(domain, domain.mean_D[None]) == pytest.approx(1.0)
+
+
+def test_what_is_like_no_one_thing_is_less_familiar(domain: Domain) -> None:
+    for vector in draw(50, 6):
+        naming = domain.name(look(vector))
+        assert naming is not None
+        assert domain.measure(look(vector)) == pytest.approx(rank(domain, vector[None])[0] * naming.score)
 
 
 def test_nothing_is_said_of_what_another_recogniser_saw(domain: Domain) -> None:
@@ -57,9 +68,9 @@ def test_a_domain_is_read_as_it_was_written(domain: Domain, tmp_path: Path) -> N
     assert read is not None
     assert read.recogniser == NAME
     vectors = draw(60, 4, off=0.06)
-    assert measure(read, vectors) == pytest.approx(measure(domain, vectors), abs=0.011)
+    assert rank(read, vectors) == pytest.approx(rank(domain, vectors), abs=0.011)
     for vector in vectors:
-        first, second = (own.name(Looks(NAME, tuple(vector.tolist()))) for own in (read, domain))
+        first, second = (own.name(look(vector)) for own in (read, domain))
         assert first is not None
         assert second is not None
         assert first.category == second.category or first.score < 0.6
@@ -68,7 +79,7 @@ def test_a_domain_is_read_as_it_was_written(domain: Domain, tmp_path: Path) -> N
 
 def test_things_are_named_as_what_looks_like_them_and_scores_are_honest(domain: Domain) -> None:
     vectors = draw(500, 5)
-    namings = [domain.name(Looks(NAME, tuple(vector.tolist()))) for vector in vectors]
+    namings = [domain.name(look(vector)) for vector in vectors]
     given = [naming for naming in namings if naming is not None]
     right = [naming.category == wanted for naming, wanted in zip(given, name(vectors), strict=True)]
     assert np.mean(right) > 0.85
