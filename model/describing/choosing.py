@@ -51,10 +51,10 @@ def choose_sentence(
     if description.source == "measured":
         return ChosenSentence(description.text, "measured", attributes)
     facts = read_sentence(description.text)
-    if _is_familiar(description) and description.naming is not None:
-        attributes = _adopt_category(description.naming, attributes)
+    naming = _find_naming(facts, description)
+    attributes = _adopt_category(naming, attributes)
     if _is_at_home(description):
-        return _choose_at_home(facts, description, attributes, motion)
+        return _choose_at_home(facts, description.text, naming, attributes, motion)
     if reason := _find_contradiction(facts, description, attributes, motion):
         return ChosenSentence(compose_sentence(attributes, motion), "measured", attributes, reason)
     merged = _merge_category(facts, description.confidence, attributes)
@@ -62,17 +62,14 @@ def choose_sentence(
 
 
 def _choose_at_home(
-    facts: SentenceFacts, description: Description, attributes: Attributes, motion: Motion | None
+    facts: SentenceFacts, text: str, naming: Naming, attributes: Attributes, motion: Motion | None
 ) -> ChosenSentence:
     """The sentence of a network that knows such pictures, which is more than recogniser and measurement do.
 
-    What the object is called is told by what looks like it in training, where that is known: the attributes
-    then bear that name already.
+    `attributes` bear the name of `naming` already.
     """
-    naming = description.naming or Naming(facts.category, description.confidence)
-    attributes = _adopt_colours(facts.colours, _adopt_category(naming, attributes))
+    attributes = _adopt_colours(facts.colours, attributes)
     reason = "" if motion is None else _find_motion_contradiction(facts, motion)
-    text = description.text
     said = facts.category
     if said and said != naming.category and not _is_rider(said, naming.category):
         if are_kin(said, naming.category):
@@ -107,6 +104,13 @@ def _is_familiar(description: Description) -> bool:
 def _is_at_home(description: Description) -> bool:
     """Whether the network is known to have seen the like, and is not unsure."""
     return _is_familiar(description) and description.confidence >= MIN_CONFIDENCE
+
+
+def _find_naming(facts: SentenceFacts, description: Description) -> Naming:
+    """What the object is called: as its like in training, else by a network that is at home; or nothing."""
+    if _is_familiar(description) and description.naming is not None:
+        return description.naming
+    return Naming(facts.category if _is_at_home(description) else "", description.confidence)
 
 
 def _find_contradiction(
@@ -171,9 +175,9 @@ def _adopt_category(naming: Naming, attributes: Attributes) -> Attributes:
 
 def _adopt_colours(said: tuple[str, ...], attributes: Attributes) -> Attributes:
     """The colours that are said, at most two. One that was not measured covers what the others leave over."""
-    measured = dict(zip(attributes.colours, attributes.colour_shares, strict=True))
     if not said:
         return attributes
+    measured = dict(zip(attributes.colours, attributes.colour_shares, strict=True))
     names = said[:2]
     rest = max(0.0, 1.0 - sum(measured.get(name, 0.0) for name in names))
     return replace(attributes, colours=names, colour_shares=tuple(measured.get(name, rest) for name in names))

@@ -119,10 +119,13 @@ def fit_domain(
     mean_D = _round(seen_ND.mean(axis=0))
     axes_KD = _round(np.linalg.svd(seen_ND - mean_D, full_matrices=False)[2][:num_axes])
     names = tuple(sorted(set(categories_N)))
-    seen_NK = np.asarray((seen_ND - mean_D) @ axes_KD.T, np.float32)
-    weights_KC, biases_C = _fit_names(seen_NK, np.array([names.index(name) for name in categories_N]))
-    domain = Domain(recogniser, mean_D, axes_KD, np.zeros(0, np.float32), names, weights_KC, biases_C)
-    return replace(domain, distances_N=np.sort(domain._measure_distances(held_out_ND)))
+    none = np.zeros(0, np.float32)
+    axes = Domain(recogniser, mean_D, axes_KD, none, names, none, none)
+    weights_KC, biases_C = _fit_names(
+        axes.project(seen_ND), np.array([names.index(name) for name in categories_N])
+    )
+    distances_N = np.sort(axes._measure_distances(held_out_ND))
+    return replace(axes, distances_N=distances_N, weights_KC=weights_KC, biases_C=biases_C)
 
 
 def _round(values: NDArray[np.float32]) -> NDArray[np.float32]:
