@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, Thread, local
@@ -85,6 +85,15 @@ def upload(s3_client: Any, bucket: str, s3_options: S3Options) -> Any:
 
 def list_copies(folder: Path) -> list[bytes]:
     return sorted(path.read_bytes() for path in folder.glob("*.video"))
+
+
+def run_in_threads(work: Callable[[], None], count: int) -> None:
+    """Do the same in some threads at once, to the end."""
+    threads = [Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def test_local_files_are_used_where_they_are(tmp_path: Path) -> None:
@@ -170,11 +179,7 @@ def test_threads_share_one_fetch(upload: Any, faulty_s3: FaultyS3, tmp_path: Pat
         with copies.borrow(source) as path:
             read.append(path.read_bytes())
 
-    threads = [Thread(target=borrow) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(borrow, 8)
     assert read == [b"content"] * 8
     assert faulty_s3.requests.count("GET") == 1
 
@@ -201,11 +206,7 @@ def test_who_asks_at_the_same_moment_uses_the_same_copy_at_the_same_time(
             used.append(path.read_bytes())
 
     monkeypatch.setattr(copies_module, "_is_whole", look)
-    threads = [Thread(target=borrow) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(borrow, 2)
     assert used == [b"content"] * 2
     assert faulty_s3.requests.count("GET") == 1
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["room.lock"]
