@@ -10,10 +10,12 @@ import torch
 from tubelet.model.frame import Frame
 from tubelet.model.masks import Mask, encode_mask, mask_iou
 from tubelet.model.tracking.base import TrackedFrame
-from tubelet.model.tracking.sam2.engine import FollowBy, Sam2Session
+from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.judge import MaskJudge, read_judge
 from tubelet.model.tracking.sam2.network import Sam2Network
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
-from tubelet.model.tracking.sam2.settings import read_settings
+from tubelet.model.tracking.sam2.refining import refine
+from tubelet.model.tracking.sam2.settings import TrackerSettings, read_settings
 from tubelet.model.tracking.sam2.weights import find_folder, load_network
 from tubelet.orchestration.evaluation.regions import as_rle
 from tubelet.records import Rle
@@ -39,16 +41,22 @@ class Follower(Protocol):
 class Sam2Follower:
     """Prompts the network with the masks, frame after frame, in one session."""
 
-    def __init__(self, network: Sam2Network, *, by: FollowBy = "memory") -> None:
+    def __init__(
+        self, network: Sam2Network, settings: TrackerSettings | None = None, judge: MaskJudge | None = None
+    ) -> None:
         self._network = network
-        self._by = by
+        self._settings = settings or TrackerSettings()
+        self._judge = judge
 
     def follow(self, frames: Sequence[Frame], tracked: Sequence[TrackedFrame], prompts: Prompts) -> Followed:
         """See `Follower`."""
-        session = Sam2Session(self._network, by=self._by)
+        session = Sam2Session(self._network, by=self._settings.follow_by, judge=self._judge)
+        every = self._settings.refine_every
         followed: Followed = []
         for place, frame in enumerate(frames):
             seen = session.advance(frame.image)
+            if every and place % every == 0:
+                seen = refine(session, seen, self._settings.refining)
             size = frame.source_height, frame.source_width
             masks = dict(zip(seen.numbers, seen.encode(*size), strict=True))
             if place in prompts:
@@ -86,5 +94,6 @@ def make_follower(settings: Settings) -> Follower:
         return TrackChooser()
     device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    by = read_settings(find_folder(settings.tracker_checkpoint)).follow_by
-    return Sam2Follower(load_network(settings.tracker_checkpoint, device=device, dtype=dtype), by=by)
+    folder = find_folder(settings.tracker_checkpoint)
+    network = load_network(settings.tracker_checkpoint, device=device, dtype=dtype)
+    return Sam2Follower(network, read_settings(folder), read_judge(folder))

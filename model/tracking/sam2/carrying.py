@@ -21,13 +21,21 @@ Grey = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 FLOW_PX = 384
 """Side of the square pictures that flow is measured on: finer ones drift less and cost more."""
 
+MASK_PX = 256
+"""Side of the grid on which masks are carried: what is sampled anew in every frame blurs on a coarser one."""
+
+_SMOOTHNESS = 2.5
+"""Weight of smoothness in the flow's variational refinement, an eighth of OpenCV's own: objects that move by
+themselves have sharp edges."""
+
 
 class MaskCarrier:
     """The flow between the last two frames, on square pictures of `side` pixels."""
 
     def __init__(self, side: int = FLOW_PX) -> None:
         self._side = side
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._flow.setVariationalRefinementAlpha(_SMOOTHNESS)
         self._before: Grey | None = None
         self._now: Grey | None = None
         self._backward_2SS: Tensor | None = None

@@ -23,7 +23,8 @@ class DiscoverySettings:
     """What counts as an object. Shares are of the picture's area.
 
     `stability_offset` is how far the logit threshold is moved up and down; stability is the IoU of the two
-    masks. A mask that touches `background_sides` of the picture's four sides is background.
+    masks. A mask that touches `background_sides` of the picture's four sides is background. The judge
+    of a session, if there is one, has the last word: masks need `min_judged`, and are ranked by its word.
 
     Asking about a point costs about as much as following an object, so a key frame asks every `num_turns`th
     diagonal of the grid, the next key frame the next ones: 2 is a chessboard's fields in turn, 1 asks all at
@@ -36,6 +37,7 @@ class DiscoverySettings:
     min_iou: float = 0.8
     min_stability: float = 0.92
     stability_offset: float = 1.0
+    min_judged: float = 0.5
     max_duplicate_iou: float = 0.7
     min_part_inside: float = 0.9
     min_area_share: float = 0.0006
@@ -48,7 +50,14 @@ class DiscoverySettings:
         for name in ("points_per_side", "num_turns", "num_points_at_once", "max_num_masks"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}", expected="1 or more")
-        for name in ("min_iou", "min_stability", "max_duplicate_iou", "min_part_inside", "max_area_share"):
+        for name in (
+            "min_iou",
+            "min_stability",
+            "min_judged",
+            "max_duplicate_iou",
+            "min_part_inside",
+            "max_area_share",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}", expected="0 to 1")
 
@@ -147,4 +156,9 @@ def _ask(session: Sam2Session, points_B2: Tensor, settings: DiscoverySettings) -
         & (share_A <= settings.max_area_share)
         & ~is_background(masks_Ahw, settings.background_sides)
     )
-    return FrameMasks(tuple(range(int(good_A.sum()))), logits_Ahw[good_A], presence_A[good_A], iou_A[good_A])
+    if session.has_judge:
+        iou_A[good_A] = session.judge(masks_Ahw[good_A]).to(iou_A.dtype)
+        presence_A = torch.ones_like(presence_A)
+        good_A &= iou_A >= settings.min_judged
+    logits_Ghw = session.fit_masks(logits_Ahw[good_A])
+    return FrameMasks(tuple(range(len(logits_Ghw))), logits_Ghw, presence_A[good_A], iou_A[good_A])

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from tubelet.errors import InputError, ModelError
 from tubelet.model.frame import Image
-from tubelet.model.tracking.sam2.carrying import MaskCarrier
+from tubelet.model.tracking.sam2.carrying import MASK_PX, MaskCarrier
+from tubelet.model.tracking.sam2.judge import MaskJudge
 from tubelet.model.tracking.sam2.maps import (
     IMAGE_MEAN,
     IMAGE_STD,
@@ -72,7 +73,8 @@ class Sam2Session:
 
     SAM 2 follows `by` "memory". By "flow", masks are carried along the optical flow, and the mask decoder is
     shown them to say whether the object is still there: for small networks whose memory attention was never
-    learnt well. Nothing else is remembered then.
+    learnt well. Nothing else is remembered then. With a `judge`, masks
+    from anywhere can be compared.
     """
 
     def __init__(
@@ -82,13 +84,16 @@ class Sam2Session:
         max_batch: int = 32,
         max_prompted_frames: int = MAX_PROMPTED_FRAMES,
         by: FollowBy = "memory",
+        judge: MaskJudge | None = None,
     ) -> None:
         self._network = network
+        self._judge = judge
         self._max_batch = max_batch
         limit = network.shape.max_conditioning
         self._max_conditioning = min(limit, max_prompted_frames) if limit > 0 else max_prompted_frames
         self._banks: dict[int, MemoryBank] = {}
         self._carrier = MaskCarrier() if by == "flow" else None
+        self._mask_px = MASK_PX if by == "flow" else network.shape.image_px // 4
         self._shares_hw: dict[int, Tensor] = {}
         self._frame = -1
         self._size = (0, 0)
@@ -117,9 +122,30 @@ class Sam2Session:
         return self._size
 
     def make_blank(self) -> Tensor:
-        """An empty mask on the network's grid, (h, w)."""
-        side = self._network.shape.image_px // 4
-        return torch.zeros(side, side, dtype=torch.bool, device=self._network.device)
+        """An empty mask on the session's grid, (h, w): the network's own, or by flow a finer one."""
+        return torch.zeros(self._mask_px, self._mask_px, dtype=torch.bool, device=self._network.device)
+
+    def fit_masks(self, logits_Bhw: Tensor) -> Tensor:
+        """Mask logits of the network on the session's grid."""
+        return resize(logits_Bhw[:, None], self._mask_px)[:, 0]
+
+    @property
+    def has_judge(self) -> bool:
+        """Whether `judge` can be asked."""
+        return self._judge is not None
+
+    def judge(self, masks_Bhw: Tensor) -> Tensor:
+        """How well each mask outlines one object of this frame, 0..1, (B,): a guess of its IoU."""
+        assert self._judge is not None, "the session was given a judge"
+        assert self._image is not None, "the session is on a frame"
+        return self._judge.judge(self.features, self._image, masks_Bhw)
+
+    def put(self, logits_hw: Mapping[int, Tensor]) -> FrameMasks:
+        """Replace the carried masks of some objects, by logits on the session's grid."""
+        assert self._carrier is not None, "masks are carried by flow only"
+        self._shares_hw.update({number: mask_hw.sigmoid() for number, mask_hw in logits_hw.items()})
+        sure_B = torch.ones(len(logits_hw), device=self._network.device)
+        return FrameMasks(tuple(logits_hw), torch.stack(list(logits_hw.values())), sure_B, sure_B)
 
     @property
     def num_memories(self) -> int:
@@ -174,7 +200,7 @@ class Sam2Session:
             chosen = [prompts[number] for number in numbers]
             settled = self._answer(chosen)
             self._keep(numbers, settled, prompted=True)
-            found.append(_publish(numbers, settled))
+            found.append(self._publish(numbers, settled))
         return self._in_order(found, tuple(prompts))
 
     @torch.inference_mode()
@@ -184,7 +210,7 @@ class Sam2Session:
         for prompt in prompts:
             check_prompt(prompt, *self._size)
         found = [
-            _publish(places, self._answer([numbered[place] for place in places]))
+            self._publish(places, self._answer([numbered[place] for place in places]))
             for places in _batch_prompts(numbered, self._size, self._max_batch)
         ]
         return self._in_order(found, tuple(numbered))
@@ -235,7 +261,7 @@ class Sam2Session:
         multimask = self._network.shape.multimask_when_following
         settled = self._settle(self._decode(coarse_BCHW, points_B12, labels_B1, multimask))
         self._keep(numbers, settled, prompted=False)
-        return _publish(numbers, settled)
+        return self._publish(numbers, settled)
 
     def _carry(self, numbers: list[int], carrier: MaskCarrier) -> FrameMasks:
         """Masks where the flow takes them; the decoder tells whether what lies there is an object."""
@@ -246,7 +272,9 @@ class Sam2Session:
                 self.features,
                 self._first_sight(len(numbers)),
                 *self._no_points(len(numbers)),
-                hint_at_masks(shares_Bhw)[:, None].to(self._network.dtype),
+                hint_at_masks(resize(shares_Bhw[:, None], self._network.shape.image_px // 4)).to(
+                    self._network.dtype
+                ),
                 multimask=False,
             )
             seen = decoded.presence_B.float().sigmoid().tolist()
@@ -306,7 +334,7 @@ class Sam2Session:
         is_most_B1SS = masks_B1SS >= masks_B1SS.amax((2, 3), keepdim=True)
         masks_B1SS = ((masks_B1SS >= 0.5) | is_most_B1SS).to(network.dtype)
         if self._carrier is not None:
-            logits_B1hw = (2 * resize(masks_B1SS, side // 4) - 1) * MASK_PROMPT_LOGIT
+            logits_B1hw = (2 * resize(masks_B1SS, self._mask_px) - 1) * MASK_PROMPT_LOGIT
             present_B = torch.full((len(prompts),), MASK_PROMPT_LOGIT, device=network.device)
             return _Settled(logits_B1hw, logits_B1hw, torch.ones_like(present_B), present_B, logits_B1hw)
         points_B12, labels_B1 = self._no_points(len(prompts))
@@ -361,7 +389,7 @@ class Sam2Session:
         """Encode the masks into memories of this frame, and file them."""
         if self._carrier is not None:
             for place, number in enumerate(numbers):
-                self._shares_hw[number] = settled.logits_B1hw[place, 0].float().sigmoid().clone()
+                self._shares_hw[number] = self.fit_masks(settled.logits_B1hw[place])[0].float().sigmoid()
                 self._presence[number] = 1.0
             return
         network = self._network
@@ -416,21 +444,22 @@ class Sam2Session:
         ratio = self._network.shape.image_px / torch.tensor([width, height], dtype=torch.float32)
         return points_BP2.to(self._network.device) * ratio.to(self._network.device)
 
+    def _publish(self, numbers: list[int], settled: _Settled) -> FrameMasks:
+        return FrameMasks(
+            tuple(numbers),
+            self.fit_masks(settled.logits_B1hw[:, 0]),
+            settled.presence_B.float().sigmoid(),
+            settled.iou_B,
+        )
+
     def _in_order(self, found: list[FrameMasks], numbers: tuple[int, ...] | None = None) -> FrameMasks:
         """The parts in one, in the order of `numbers`, or in which the objects were added."""
         if not found:
-            side = self._network.shape.image_px // 4
             nothing = torch.zeros(0, device=self._network.device)
-            return FrameMasks((), nothing.new_zeros(0, side, side), nothing, nothing)
+            return FrameMasks((), nothing.new_zeros(0, self._mask_px, self._mask_px), nothing, nothing)
         together = concatenate(found)
         places = {number: place for place, number in enumerate(together.numbers)}
         return together.select([places[number] for number in (numbers or self.numbers)])
-
-
-def _publish(numbers: list[int], settled: _Settled) -> FrameMasks:
-    return FrameMasks(
-        tuple(numbers), settled.logits_B1hw[:, 0], settled.presence_B.float().sigmoid(), settled.iou_B
-    )
 
 
 def _split(numbers: list[int], size: int) -> list[list[int]]:

@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from tubelet.errors import SettingsError
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings
 from tubelet.model.tracking.sam2.engine import MAX_PROMPTED_FRAMES, FollowBy
+from tubelet.model.tracking.sam2.refining import RefiningSettings
 
 SETTINGS_FILE = "tracker.json"
 """Beside a checkpoint's config.json. Only what differs from the usual settings needs to be in it."""
@@ -34,6 +35,9 @@ class TrackerSettings:
     `follow_by` is as in `Sam2Session`. With `motion_masks`, all that `motion` sees is followed, at rest too,
     under the masks that `motion` gives it, and before a camera that stands still an object is out of sight
     when motion, which saw it before, does not see it; by flow that costs next to nothing.
+
+    Every `refine_every` frames carried masks are set right as `refining` says, which needs a judge of masks
+    (`judge.npz`); 0 is never.
     """
 
     key_every_s: float = 2.0
@@ -48,6 +52,8 @@ class TrackerSettings:
     reprompt_from_motion: bool = False
     max_drifted_iou: float = 0.7
     motion_masks: bool = False
+    refine_every: int = 0
+    refining: RefiningSettings = field(default_factory=RefiningSettings)
     follow_by: FollowBy = "memory"
     discovery: DiscoverySettings | None = field(default_factory=DiscoverySettings)
     """None leaves the search to motion and detector."""
@@ -65,16 +71,27 @@ class TrackerSettings:
             ("max_batch", 1),
             ("max_prompted_frames", 1),
             ("max_drifted_iou", 0.0),
+            ("refine_every", 0),
         ):
             if not getattr(self, name) >= low:
                 raise SettingsError(f"{name} is {getattr(self, name)}", expected=f"{low} or more")
+        if self.refine_every and self.follow_by != "flow":
+            raise SettingsError(
+                f"refine_every is {self.refine_every} and follow_by {self.follow_by!r}",
+                expected="refine_every 0: only masks that the flow carries are refined",
+            )
+
+
+_Settings = TypeVar("_Settings")
+
+_PARTS: Mapping[str, type] = {"discovery": DiscoverySettings, "refining": RefiningSettings}
 
 
 def read_settings(folder: Path) -> TrackerSettings:
     """The settings that a checkpoint's folder carries; the usual ones where it has no `tracker.json`.
 
     The file is a JSON object of fields of `TrackerSettings`; `discovery` is an object of `DiscoverySettings`,
-    or null. Raises SettingsError for an unknown name or a bad value.
+    or null, and `refining` one of `RefiningSettings`. Raises SettingsError for an unknown name, a bad value.
     """
     file = folder / SETTINGS_FILE
     if not file.exists():
@@ -85,11 +102,10 @@ def read_settings(folder: Path) -> TrackerSettings:
         raise SettingsError(
             f"{file} cannot be read: {error}", expected="a JSON object", do="correct or delete it"
         ) from error
-    if isinstance(given, dict) and isinstance(given.get("discovery"), dict):
-        given = given | {"discovery": _make(DiscoverySettings, given["discovery"], file)}
-    made = _make(TrackerSettings, given, file)
-    assert isinstance(made, TrackerSettings)
-    return made
+    for name, part in _PARTS.items():
+        if isinstance(given, dict) and isinstance(given.get(name), dict):
+            given = given | {name: _make(part, given[name], file)}
+    return _make(TrackerSettings, given, file)
 
 
 def write_settings(folder: Path, settings: TrackerSettings) -> None:
@@ -98,10 +114,8 @@ def write_settings(folder: Path, settings: TrackerSettings) -> None:
     (folder / SETTINGS_FILE).write_text(text, encoding="utf-8")
 
 
-def _make(
-    kind: type[TrackerSettings] | type[DiscoverySettings], given: Any, file: Path
-) -> TrackerSettings | DiscoverySettings:
-    known = {item.name for item in fields(kind)}
+def _make(kind: type[_Settings], given: Any, file: Path) -> _Settings:
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
     if not isinstance(given, Mapping) or not given.keys() <= known:
         unknown = sorted(given.keys() - known) if isinstance(given, Mapping) else given
         raise SettingsError(
@@ -112,8 +126,8 @@ def _make(
         fits = isinstance(value, bool) == isinstance(usual, bool) and isinstance(value, int | float)
         if isinstance(usual, str):
             fits = isinstance(value, str)
-        if name == "discovery":
-            fits = value is None or isinstance(value, DiscoverySettings)
+        if name in _PARTS:
+            fits = isinstance(value, _PARTS[name]) or (value is None and name == "discovery")
         if not fits or (type(usual) is int and not isinstance(value, int)):
             raise SettingsError(
                 f"{file} holds {name} = {value!r}", expected=f"a value like {usual!r}", do="correct it"

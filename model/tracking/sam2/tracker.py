@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tubelet.errors import VideoFormatError
+from tubelet.errors import SettingsError, VideoFormatError
 from tubelet.model.frame import Frame
 from tubelet.model.masks import mask_box
 from tubelet.model.tracking.base import TrackedFrame, TrackedObject, Tracker, make_cap_warning
@@ -30,8 +30,10 @@ from tubelet.model.tracking.sam2.candidates import (
 from tubelet.model.tracking.sam2.detector import Detector
 from tubelet.model.tracking.sam2.discovery import discover
 from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.judge import JUDGE_FILE, MaskJudge, read_judge
 from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.network import Sam2Network
+from tubelet.model.tracking.sam2.refining import refine
 from tubelet.model.tracking.sam2.settings import TrackerSettings, read_settings
 from tubelet.model.tracking.sam2.weights import find_folder, load_network, name_checkpoint
 from tubelet.records import Observation
@@ -59,9 +61,17 @@ class Sam2Tracker:
         settings: TrackerSettings | None = None,
         motion: Tracker | None = None,
         detector: Detector | None = None,
+        judge: MaskJudge | None = None,
     ) -> None:
         self._network = network
+        self._judge = judge
         self.settings = settings or TrackerSettings()
+        if self.settings.refine_every and judge is None:
+            raise SettingsError(
+                "The tracker is to refine masks, and its checkpoint has no judge of masks",
+                expected=f"{JUDGE_FILE} beside config.json, or refine_every 0",
+                do="take the folder's files from one checkpoint, or correct tracker.json",
+            )
         self._motion = motion or MotionTracker()
         self._detector = detector
         self._name = name
@@ -80,7 +90,7 @@ class Sam2Tracker:
         Raises VideoFormatError when the frames do not all have one size, ModelError when the network gives
         what is not a number.
         """
-        run = _Run(self._network, self.settings, self._detector)
+        run = _Run(self._network, self.settings, self._detector, self._judge)
         for tracked in self._motion.track(_check_sizes(frames), context):
             objects = run.step(tracked)
             yield TrackedFrame(tracked.frame, objects, tracked.camera, warnings=run.take_warnings())
@@ -114,7 +124,13 @@ def make_tracker(
         network = load_network(folder, device=chosen, dtype=dtype)
     settings = settings or read_settings(folder)
     settings = replace(settings, max_batch=max(1, settings.max_batch >> shrink))
-    return Sam2Tracker(network, name=name_checkpoint(folder), settings=settings, detector=detector)
+    return Sam2Tracker(
+        network,
+        name=name_checkpoint(folder),
+        settings=settings,
+        detector=detector,
+        judge=read_judge(folder),
+    )
 
 
 @dataclass(slots=True)
@@ -128,13 +144,21 @@ class _Life:
 class _Run:
     """The objects of one call of `track`."""
 
-    def __init__(self, network: Sam2Network, settings: TrackerSettings, detector: Detector | None) -> None:
+    def __init__(
+        self,
+        network: Sam2Network,
+        settings: TrackerSettings,
+        detector: Detector | None,
+        judge: MaskJudge | None,
+    ) -> None:
         self._session = Sam2Session(
             network,
             max_batch=settings.max_batch,
             max_prompted_frames=settings.max_prompted_frames,
             by=settings.follow_by,
+            judge=judge,
         )
+        self._num_steps = 0
         self._settings = settings
         self._detector = detector
         self._numbers = count()
@@ -152,6 +176,10 @@ class _Run:
         self._note_camera(tracked)
         followed = self._session.advance(frame.image)
         followed = self._retire(followed, frame.time_s)
+        every = self._settings.refine_every
+        if every and self._num_steps % every == 0 and len(followed):
+            followed = refine(self._session, followed, self._settings.refining)
+        self._num_steps += 1
         is_key = self._begins_stretch(frame.time_s)
         sure, unsure = self._motion_watch.choose(moving, is_key=is_key)
         candidates = from_motion(self._session, sure, is_sure=True)

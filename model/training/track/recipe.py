@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tubelet.errors import SettingsError, UnknownNameError
 from tubelet.model.training.schedule import LoopSettings, parse_settings
 from tubelet.model.training.track.evaluation import EvaluationSettings
+from tubelet.model.training.track.judging import JudgeSettings
 from tubelet.model.training.track.losses import LossWeights
 from tubelet.model.training.track.samples import SampleSettings
 
@@ -39,7 +40,8 @@ class Stage(BaseModel):
 class TrackRecipe(BaseModel):
     """All stages. `image_px` is the size that the finished network runs at, and 0 the initial one's.
 
-    `half` stores the finished weights as float16: half the file, read back as float32.
+    `half` stores the finished weights as float16: half the file, read back as float32. With `judge`, a judge
+    of masks is taught for the finished network.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +49,7 @@ class TrackRecipe(BaseModel):
     about: str = ""
     image_px: int = Field(default=0, ge=0)
     half: bool = False
+    judge: JudgeSettings | None = None
     stages: tuple[Stage, ...] = Field(min_length=1)
 
     def override(self, *, steps: int | None = None, image_px: int | None = None) -> TrackRecipe:
@@ -120,6 +123,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "about": "the bundled sam2-small, from random weights, on rendered scenes: hours on two cores",
         "image_px": 256,
         "half": True,
+        "judge": {"seed": 31},
         "stages": [
             {
                 "name": "pictures-96",

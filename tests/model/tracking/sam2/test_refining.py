@@ -1,0 +1,80 @@
+"""Carried masks are set right where the judge prefers what the decoder sees, and only there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.model.tracking.film_factory import Thing
+from tests.model.tracking.sam2.colour_network import ColourNetwork
+from tests.model.tracking.sam2.plain_film import BLUE, RED, film_plainly
+from tests.model.tracking.sam2.red_judge import make_red_judge
+from tubelet.errors import SettingsError
+from tubelet.model.masks import Mask, decode_mask
+from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.masks import FrameMasks
+from tubelet.model.tracking.sam2.prompts import MaskPrompt
+from tubelet.model.tracking.sam2.refining import RefiningSettings, refine
+from tubelet.model.tracking.sam2.settings import TrackerSettings
+
+FILM = film_plainly(
+    [Thing(RED, (60, 40), lambda _: (100, 90)), Thing(BLUE, (60, 40), lambda _: (230, 90))], 0.5
+)
+
+
+def make_session(*, red: Mask, blue: Mask) -> tuple[Sam2Session, FrameMasks]:
+    """Both things followed by these masks into the second frame."""
+    session = Sam2Session(ColourNetwork(), judge=make_red_judge(), by="flow")
+    session.advance(FILM.frames[0].image)
+    session.add({7: MaskPrompt(red), 3: MaskPrompt(blue)})
+    return session, session.advance(FILM.frames[1].image)
+
+
+def halve(mask: Mask) -> Mask:
+    """The upper half of a mask."""
+    rows = np.flatnonzero(mask.any(1))
+    half = mask.copy()
+    half[rows[len(rows) // 2] :] = False
+    return half
+
+
+def measure(seen: FrameMasks) -> list[float]:
+    """IoU of the masks of the red and the blue thing with the truth."""
+    masks = [decode_mask(rle) for rle in seen.encode(180, 320)]
+    return [
+        float((mask & truth).sum() / (mask | truth).sum())
+        for mask, truth in zip(masks, FILM.truth[1], strict=True)
+    ]
+
+
+def test_a_half_becomes_whole_where_the_judge_says_so_and_stays_so() -> None:
+    red, blue = FILM.truth[0]
+    session, carried = make_session(red=halve(red), blue=halve(blue))
+    assert measure(carried) == pytest.approx([0.5, 0.5], abs=0.06)
+    refined = refine(session, carried, RefiningSettings(min_agreement=0.3))
+    assert refined.numbers == carried.numbers
+    assert measure(refined)[0] > 0.85
+    assert measure(refined)[1] == measure(carried)[1], "what is blue is as good as nothing either way"
+    followed = session.advance(FILM.frames[2].image)
+    assert measure(followed)[0] > 0.85, "it is what goes on"
+
+
+@pytest.mark.parametrize("settings", [{"min_gain": 0.5}, {"min_agreement": 0.9}])
+def test_a_small_gain_or_another_place_changes_nothing(settings: dict[str, float]) -> None:
+    red, blue = FILM.truth[0]
+    session, carried = make_session(red=halve(red), blue=blue)
+    refined = refine(session, carried, RefiningSettings(**settings))
+    assert measure(refined) == measure(carried)
+
+
+def test_nothing_in_sight_is_nothing_to_refine() -> None:
+    session = Sam2Session(ColourNetwork(), judge=make_red_judge(), by="flow")
+    nothing = session.advance(FILM.frames[0].image)
+    assert refine(session, nothing, RefiningSettings()) is nothing
+
+
+def test_bad_settings_are_told() -> None:
+    with pytest.raises(SettingsError, match="min_gain is 2"):
+        RefiningSettings(min_gain=2)
+    with pytest.raises(SettingsError, match="only masks that the flow carries"):
+        TrackerSettings(refine_every=2, follow_by="memory")
