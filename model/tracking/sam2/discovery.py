@@ -24,7 +24,8 @@ class DiscoverySettings:
 
     `stability_offset` is how far the logit threshold is moved up and down; stability is the IoU of the two
     masks. A mask that touches `background_sides` of the picture's four sides is background. The judge
-    of a session, if there is one, has the last word: masks need `min_judged`, and are ranked by its word.
+    of a session, if there is one, has the last word: masks need `min_judged`, those at one side fewer than
+    background `min_judged_cut` (a floor or a lawn often is), and are ranked by its word.
 
     Asking about a point costs about as much as following an object, so a key frame asks every `num_turns`th
     diagonal of the grid, the next key frame the next ones: 2 is a chessboard's fields in turn, 1 asks all at
@@ -38,6 +39,7 @@ class DiscoverySettings:
     min_stability: float = 0.92
     stability_offset: float = 1.0
     min_judged: float = 0.5
+    min_judged_cut: float = 0.7
     max_duplicate_iou: float = 0.7
     min_part_inside: float = 0.9
     min_area_share: float = 0.0006
@@ -54,6 +56,7 @@ class DiscoverySettings:
             "min_iou",
             "min_stability",
             "min_judged",
+            "min_judged_cut",
             "max_duplicate_iou",
             "min_part_inside",
             "max_area_share",
@@ -159,6 +162,7 @@ def _ask(session: Sam2Session, points_B2: Tensor, settings: DiscoverySettings) -
     if session.has_judge:
         iou_A[good_A] = session.judge(masks_Ahw[good_A]).to(iou_A.dtype)
         presence_A = torch.ones_like(presence_A)
-        good_A &= iou_A >= settings.min_judged
+        is_cut_A = is_background(masks_Ahw, settings.background_sides - 1)
+        good_A &= iou_A >= torch.where(is_cut_A, settings.min_judged_cut, settings.min_judged)
     logits_Ghw = session.fit_masks(logits_Ahw[good_A])
     return FrameMasks(tuple(range(len(logits_Ghw))), logits_Ghw, presence_A[good_A], iou_A[good_A])

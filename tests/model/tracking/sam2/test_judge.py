@@ -143,6 +143,18 @@ def test_discovery_keeps_and_ranks_by_the_judge() -> None:
     assert len(discover(session, DiscoverySettings(min_judged=0.65))) == 0
 
 
+def test_what_lies_at_sides_of_the_picture_needs_more() -> None:
+    things = [Thing(RED, (60, 40), lambda _: (30, 20)), Thing(RED, (60, 40), lambda _: (200, 100))]
+    film = film_plainly(things, 0.2)
+    session = Sam2Session(ColourNetwork(), judge=make_red_judge(), by="flow")
+    session.advance(film.frames[0].image)
+    lenient = DiscoverySettings(min_judged=0.3, min_judged_cut=0.3)
+    strict = DiscoverySettings(min_judged=0.3, min_judged_cut=0.9)
+    assert len(discover(session, lenient)) == 2
+    [rle] = discover(session, strict).encode(180, 320)
+    assert (decode_mask(rle) & film.truth[0][1]).any(), "the one in the corner touches two sides"
+
+
 def test_refining_is_refused_without_a_judge() -> None:
     plan = TrackerSettings(refine_every=3, follow_by="flow")
     network = TransformersNetwork(make_model())
