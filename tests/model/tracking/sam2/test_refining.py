@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import numpy as np
 import pytest
 
-from tests.model.tracking.film_factory import Thing
+from tests.model.tracking.film_factory import Thing, straight
 from tests.model.tracking.sam2.colour_network import ColourNetwork
 from tests.model.tracking.sam2.plain_film import BLUE, RED, film_plainly
 from tests.model.tracking.sam2.red_judge import make_red_judge
 from tubelet.errors import SettingsError
+from tubelet.model.frame import Frame
 from tubelet.model.masks import Mask, decode_mask
+from tubelet.model.tracking.base import TrackedFrame
+from tubelet.model.tracking.sam2.discovery import DiscoverySettings
 from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.masks import FrameMasks
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
 from tubelet.model.tracking.sam2.refining import RefiningSettings, refine
 from tubelet.model.tracking.sam2.settings import TrackerSettings
+from tubelet.model.tracking.sam2.tracker import Sam2Tracker
+from tubelet.orchestration.evaluation.following import Sam2Follower
+from tubelet.records import CameraStep
+
+
+class Motionless:
+    """A motion tracker that sees nothing move."""
+
+    name = "motionless"
+    num_context_frames = 0
+
+    def track(self, frames: Iterable[Frame], context: Sequence[Frame]) -> Iterator[TrackedFrame]:
+        for frame in frames:
+            yield TrackedFrame(frame, (), CameraStep(frame.time_s, (1, 0, 0, 0, 1, 0)))
+
 
 FILM = film_plainly(
     [Thing(RED, (60, 40), lambda _: (100, 90)), Thing(BLUE, (60, 40), lambda _: (230, 90))], 0.5
@@ -71,6 +91,38 @@ def test_nothing_in_sight_is_nothing_to_refine() -> None:
     session = Sam2Session(ColourNetwork(), judge=make_red_judge(), by="flow")
     nothing = session.advance(FILM.frames[0].image)
     assert refine(session, nothing, RefiningSettings()) is nothing
+
+
+@pytest.mark.parametrize("refine_every", [0, 2])
+def test_the_tracker_refines_what_was_half_hidden(refine_every: int) -> None:
+    """First seen half behind another, the thing is carried as it was seen, unless it is refined."""
+    hider = Thing(BLUE, (60, 40), straight((170, 90), (-60, 0)))
+    film = film_plainly([Thing(RED, (60, 40), lambda _: (200, 90)), hider], 2.0)
+    plan = TrackerSettings(
+        follow_by="flow",
+        min_score=0.0,  # this network knows nothing of masks that it is shown
+        refine_every=refine_every,
+        refining=RefiningSettings(min_agreement=0.3),
+        discovery=DiscoverySettings(min_judged=0.3, min_judged_cut=0.3),
+        key_every_s=60,
+    )
+    still = Sam2Tracker(ColourNetwork(), settings=plan, judge=make_red_judge(), motion=Motionless())
+    *_, last = still.track(film.frames, [])
+    [item] = last.objects
+    assert item.observation.mask is not None
+    mask, cover = decode_mask(item.observation.mask), film.truth[-1][0]
+    iou = float((mask & cover).sum() / (mask | cover).sum())
+    assert (iou > 0.85) is bool(refine_every)
+
+
+def test_a_follower_refines_as_the_tracker_does() -> None:
+    red, blue = FILM.truth[0]
+    plan = TrackerSettings(follow_by="flow", refine_every=1, refining=RefiningSettings(min_agreement=0.3))
+    follower = Sam2Follower(ColourNetwork(), plan, make_red_judge())
+    followed = follower.follow(FILM.frames, [], {0: {7: halve(red), 3: halve(blue)}})
+    whole, half = (decode_mask(followed[1][number]) for number in (7, 3))
+    assert (whole & FILM.truth[1][0]).sum() > 0.85 * (whole | FILM.truth[1][0]).sum()
+    assert (half & FILM.truth[1][1]).sum() < 0.6 * (half | FILM.truth[1][1]).sum()
 
 
 def test_bad_settings_are_told() -> None:
