@@ -10,7 +10,7 @@ import torch
 from tubelet.model.frame import Frame
 from tubelet.model.masks import Mask, encode_mask, mask_iou
 from tubelet.model.tracking.base import TrackedFrame
-from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.flow_session import FlowSession, open_session
 from tubelet.model.tracking.sam2.judge import MaskJudge, read_judge
 from tubelet.model.tracking.sam2.network import Sam2Network
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
@@ -50,12 +50,12 @@ class Sam2Follower:
 
     def follow(self, frames: Sequence[Frame], tracked: Sequence[TrackedFrame], prompts: Prompts) -> Followed:
         """See `Follower`."""
-        session = Sam2Session(self._network, by=self._settings.follow_by, judge=self._judge)
+        session = open_session(self._network, self._settings.follow_by, judge=self._judge)
         every = self._settings.refine_every
         followed: Followed = []
         for place, frame in enumerate(frames):
             seen = session.advance(frame.image)
-            if every and place % every == 0:
+            if every and place % every == 0 and isinstance(session, FlowSession):
                 seen = refine(session, seen, self._settings.refining)
             size = frame.source_height, frame.source_width
             masks = dict(zip(seen.numbers, seen.encode(*size), strict=True))

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +19,6 @@ from torch import Tensor
 
 from tubelet.errors import InputError, ModelError
 from tubelet.model.frame import Image
-from tubelet.model.tracking.sam2.carrying import MASK_PX, MaskCarrier
 from tubelet.model.tracking.sam2.judge import MaskJudge
 from tubelet.model.tracking.sam2.maps import (
     IMAGE_MEAN,
@@ -28,7 +26,6 @@ from tubelet.model.tracking.sam2.maps import (
     MASK_PROMPT_LOGIT,
     OUT_OF_SIGHT,
     encode_age,
-    hint_at_masks,
     resize,
 )
 from tubelet.model.tracking.sam2.masks import FrameMasks, concatenate
@@ -44,16 +41,10 @@ from tubelet.model.tracking.sam2.prompts import (
 )
 
 MAX_PROMPTED_FRAMES = 8
-LOOK_EVERY = 3
-"""Frames from one look at carried masks to the next. Others are encoded only where something asks."""
-MIN_SHARE = 1e-4
-"""Shares of cells are kept this far from 0 and 1 where they are turned into logits."""
-
-FollowBy = Literal["memory", "flow"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Settled:
+class Settled:
     """One mask for each object, on the mask grid and on the picture's, and the pointer that goes with it."""
 
     logits_B1hw: Tensor
@@ -71,10 +62,7 @@ class Sam2Session:
     an object was prompted the latest `max_prompted_frames` are remembered, or fewer where the network says
     so.
 
-    SAM 2 follows `by` "memory". By "flow", masks are carried along the optical flow, and the mask decoder is
-    shown them to say whether the object is still there: for small networks whose memory attention was never
-    learnt well. Nothing else is remembered then. With a `judge`, masks
-    from anywhere can be compared.
+    With a `judge`, masks from anywhere can be compared.
     """
 
     def __init__(
@@ -83,7 +71,6 @@ class Sam2Session:
         *,
         max_batch: int = 32,
         max_prompted_frames: int = MAX_PROMPTED_FRAMES,
-        by: FollowBy = "memory",
         judge: MaskJudge | None = None,
     ) -> None:
         self._network = network
@@ -92,12 +79,9 @@ class Sam2Session:
         limit = network.shape.max_conditioning
         self._max_conditioning = min(limit, max_prompted_frames) if limit > 0 else max_prompted_frames
         self._banks: dict[int, MemoryBank] = {}
-        self._carrier = MaskCarrier() if by == "flow" else None
-        self._mask_px = MASK_PX if by == "flow" else network.shape.image_px // 4
-        self._shares_hw: dict[int, Tensor] = {}
+        self._mask_px = network.shape.image_px // 4
         self._frame = -1
         self._size = (0, 0)
-        self._presence: dict[int, float] = {}
         self._image: Image | None = None
         self._features: ImageFeatures | None = None
         self._memory_position_NM = network.locate_memory()
@@ -122,7 +106,7 @@ class Sam2Session:
         return self._size
 
     def make_blank(self) -> Tensor:
-        """An empty mask on the session's grid, (h, w): the network's own, or by flow a finer one."""
+        """An empty mask on the session's grid, (h, w)."""
         return torch.zeros(self._mask_px, self._mask_px, dtype=torch.bool, device=self._network.device)
 
     def fit_masks(self, logits_Bhw: Tensor) -> Tensor:
@@ -140,17 +124,10 @@ class Sam2Session:
         assert self._image is not None, "the session is on a frame"
         return self._judge.judge(self.features, self._image, masks_Bhw)
 
-    def put(self, logits_hw: Mapping[int, Tensor]) -> FrameMasks:
-        """Replace the carried masks of some objects, by logits on the session's grid."""
-        assert self._carrier is not None, "masks are carried by flow only"
-        self._shares_hw.update({number: mask_hw.sigmoid() for number, mask_hw in logits_hw.items()})
-        sure_B = torch.ones(len(logits_hw), device=self._network.device)
-        return FrameMasks(tuple(logits_hw), torch.stack(list(logits_hw.values())), sure_B, sure_B)
-
     @property
     def num_memories(self) -> int:
         """Tensors held in all memory banks; bounded by the number of objects."""
-        return sum(map(len, self._banks.values())) + len(self._shares_hw)
+        return sum(map(len, self._banks.values()))
 
     @torch.inference_mode()
     def advance(self, image: Image) -> FrameMasks:
@@ -169,21 +146,7 @@ class Sam2Session:
         self._size = size
         self._frame += 1
         self._image, self._features = image, None
-        if self._carrier is not None:
-            self._carrier.look(image)
-            if self._frame % LOOK_EVERY == 0:
-                self._presence = {}
-            parts = _split(list(self._banks), self._max_batch)
-            return self._in_order([self._carry(part, self._carrier) for part in parts])
-        self._features = self._encode_image(image)  # at once: what is not finite is told here
-        recalls = {number: bank.recall(self._frame) for number, bank in self._banks.items()}
-        by_layout = sorted(recalls, key=lambda number: recalls[number].layout)
-        found = [
-            self._follow(part, [recalls[number] for number in part])
-            for _, group in groupby(by_layout, key=lambda number: recalls[number].layout)
-            for part in _split(list(group), self._max_batch)
-        ]
-        return self._in_order(found)
+        return self._in_order(self._follow_all(image))
 
     @torch.inference_mode()
     def add(self, prompts: Mapping[int, Prompt]) -> FrameMasks:
@@ -227,8 +190,6 @@ class Sam2Session:
         """Stop following objects and free their memory."""
         for number in numbers:
             del self._banks[number]
-            self._shares_hw.pop(number, None)
-            self._presence.pop(number, None)
 
     # -- one pass over a batch ------------------------------------------------------------------------
 
@@ -253,6 +214,17 @@ class Sam2Session:
             )
         return features
 
+    def _follow_all(self, image: Image) -> list[FrameMasks]:
+        """All objects in this frame, in parts."""
+        self._features = self._encode_image(image)  # at once: what is not finite is told here
+        recalls = {number: bank.recall(self._frame) for number, bank in self._banks.items()}
+        by_layout = sorted(recalls, key=lambda number: recalls[number].layout)
+        return [
+            self._follow(part, [recalls[number] for number in part])
+            for _, group in groupby(by_layout, key=lambda number: recalls[number].layout)
+            for part in split(list(group), self._max_batch)
+        ]
+
     def _follow(self, numbers: list[int], recalls: list[Recall]) -> FrameMasks:
         """Find objects whose memories have one layout."""
         memory_BTM, position_BTM, num_pointer_tokens = self._lay_out(recalls)
@@ -262,27 +234,6 @@ class Sam2Session:
         settled = self._settle(self._decode(coarse_BCHW, points_B12, labels_B1, multimask))
         self._keep(numbers, settled, prompted=False)
         return self._publish(numbers, settled)
-
-    def _carry(self, numbers: list[int], carrier: MaskCarrier) -> FrameMasks:
-        """Masks where the flow takes them; the decoder tells whether what lies there is an object."""
-        shares_Bhw = carrier.carry(torch.stack([self._shares_hw[number] for number in numbers]))
-        self._shares_hw.update(zip(numbers, shares_Bhw.clone(), strict=True))
-        if any(number not in self._presence for number in numbers):
-            decoded = self._network.decode_masks(
-                self.features,
-                self._first_sight(len(numbers)),
-                *self._no_points(len(numbers)),
-                hint_at_masks(resize(shares_Bhw[:, None], self._network.shape.image_px // 4)).to(
-                    self._network.dtype
-                ),
-                multimask=False,
-            )
-            seen = decoded.presence_B.float().sigmoid().tolist()
-            self._presence.update(zip(numbers, seen, strict=True))
-        presence_B = shares_Bhw.new_tensor([self._presence[number] for number in numbers])
-        return FrameMasks(
-            tuple(numbers), torch.logit(shares_Bhw, MIN_SHARE), presence_B, torch.ones_like(presence_B)
-        )
 
     def _lay_out(self, recalls: list[Recall]) -> tuple[Tensor, Tensor, int]:
         """Memory tokens, their position codes, and how many of the last ones are pointers."""
@@ -313,7 +264,7 @@ class Sam2Session:
             pointers_BTM.shape[1],
         )
 
-    def _answer(self, prompts: list[Prompt]) -> _Settled:
+    def _answer(self, prompts: list[Prompt]) -> Settled:
         """Masks for prompts of one kind, from this frame alone."""
         if isinstance(prompts[0], MaskPrompt):
             return self._take_masks([prompt for prompt in prompts if isinstance(prompt, MaskPrompt)])
@@ -324,19 +275,11 @@ class Sam2Session:
         multimask = labels_BP.shape[1] in self._network.shape.multimask_points
         return self._settle(self._decode(self._first_sight(len(prompts)), points_BP2, labels_BP, multimask))
 
-    def _take_masks(self, prompts: list[MaskPrompt]) -> _Settled:
+    def _take_masks(self, prompts: list[MaskPrompt]) -> Settled:
         """Mask prompts are the answer; the decoder is asked for object pointers only, where these count."""
         network = self._network
         side = network.shape.image_px
-        masks_B1HW = torch.from_numpy(np.stack([prompt.mask for prompt in prompts]))[:, None]
-        masks_B1SS = resize(masks_B1HW.to(network.device).float(), side)
-        # A thing of a pixel or two would vanish on a coarser grid: keep the cells that it touches most.
-        is_most_B1SS = masks_B1SS >= masks_B1SS.amax((2, 3), keepdim=True)
-        masks_B1SS = ((masks_B1SS >= 0.5) | is_most_B1SS).to(network.dtype)
-        if self._carrier is not None:
-            logits_B1hw = (2 * resize(masks_B1SS, self._mask_px) - 1) * MASK_PROMPT_LOGIT
-            present_B = torch.full((len(prompts),), MASK_PROMPT_LOGIT, device=network.device)
-            return _Settled(logits_B1hw, logits_B1hw, torch.ones_like(present_B), present_B, logits_B1hw)
+        masks_B1SS = self._fill_squares(prompts)
         points_B12, labels_B1 = self._no_points(len(prompts))
         coarse_BCHW = self.features.coarse_1CHW.expand(len(prompts), -1, -1, -1)
         as_meta = network.shape.mask_prompts == "meta"
@@ -353,13 +296,21 @@ class Sam2Session:
         if as_meta:
             logits_B1SS = resize(logits_B1hw, side, antialias=False).to(network.dtype)
         presence_B = torch.full_like(decoded.presence_B, MASK_PROMPT_LOGIT)
-        return _Settled(
+        return Settled(
             logits_B1hw=logits_B1hw,
             logits_B1SS=logits_B1SS,
             iou_B=torch.ones_like(presence_B),
             presence_B=presence_B,
             pointer_BC=self._settle(decoded).pointer_BC,
         )
+
+    def _fill_squares(self, prompts: list[MaskPrompt]) -> Tensor:
+        """Mask prompts on the picture's grid, (B, 1, S, S), 0 or 1."""
+        masks_B1HW = torch.from_numpy(np.stack([prompt.mask for prompt in prompts]))[:, None]
+        masks_B1SS = resize(masks_B1HW.to(self._network.device).float(), self._network.shape.image_px)
+        # A thing of a pixel or two would vanish on a coarser grid: keep the cells that it touches most.
+        is_most_B1SS = masks_B1SS >= masks_B1SS.amax((2, 3), keepdim=True)
+        return ((masks_B1SS >= 0.5) | is_most_B1SS).to(self._network.dtype)
 
     def _decode(
         self, coarse_BCHW: Tensor, points_BP2: Tensor, labels_BP: Tensor, multimask: bool
@@ -368,7 +319,7 @@ class Sam2Session:
             self.features, coarse_BCHW, points_BP2, labels_BP, None, multimask=multimask
         )
 
-    def _settle(self, decoded: DecodedMasks) -> _Settled:
+    def _settle(self, decoded: DecodedMasks) -> Settled:
         """The best mask by predicted IoU; an object out of sight has none."""
         best_B = decoded.iou_BK.argmax(1)
         rows_B = torch.arange(len(best_B), device=best_B.device)
@@ -377,7 +328,7 @@ class Sam2Session:
         logits_B1hw = logits_Bhw[:, None]
         logits_B1SS = resize(logits_B1hw, self._network.shape.image_px, antialias=False)
         pointer_BC = self._network.project_pointer(decoded.tokens_BKC[rows_B, best_B])
-        return _Settled(
+        return Settled(
             logits_B1hw=logits_B1hw,
             logits_B1SS=logits_B1SS.to(logits_B1hw.dtype),
             iou_B=decoded.iou_BK[rows_B, best_B],
@@ -385,13 +336,8 @@ class Sam2Session:
             pointer_BC=torch.where(seen_B1, pointer_BC, self._network.learned.no_pointer_C),
         )
 
-    def _keep(self, numbers: list[int], settled: _Settled, *, prompted: bool) -> None:
+    def _keep(self, numbers: list[int], settled: Settled, *, prompted: bool) -> None:
         """Encode the masks into memories of this frame, and file them."""
-        if self._carrier is not None:
-            for place, number in enumerate(numbers):
-                self._shares_hw[number] = self.fit_masks(settled.logits_B1hw[place])[0].float().sigmoid()
-                self._presence[number] = 1.0
-            return
         network = self._network
         shape = network.shape
         large_B1SS = settled.logits_B1SS
@@ -444,7 +390,7 @@ class Sam2Session:
         ratio = self._network.shape.image_px / torch.tensor([width, height], dtype=torch.float32)
         return points_BP2.to(self._network.device) * ratio.to(self._network.device)
 
-    def _publish(self, numbers: list[int], settled: _Settled) -> FrameMasks:
+    def _publish(self, numbers: list[int], settled: Settled) -> FrameMasks:
         return FrameMasks(
             tuple(numbers),
             self.fit_masks(settled.logits_B1hw[:, 0]),
@@ -462,7 +408,7 @@ class Sam2Session:
         return together.select([places[number] for number in (numbers or self.numbers)])
 
 
-def _split(numbers: list[int], size: int) -> list[list[int]]:
+def split(numbers: list[int], size: int) -> list[list[int]]:
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 
@@ -474,4 +420,4 @@ def _batch_prompts(prompts: Mapping[int, Prompt], size: tuple[int, int], max_bat
         return 0 if isinstance(prompt, MaskPrompt) else len(list_points(prompt, *size))
 
     ordered = sorted(prompts, key=kind)
-    return [part for _, group in groupby(ordered, key=kind) for part in _split(list(group), max_batch)]
+    return [part for _, group in groupby(ordered, key=kind) for part in split(list(group), max_batch)]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tubelet.errors import SettingsError
-from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.prompts import BoxPrompt
 from tubelet.records import Box
@@ -36,9 +36,9 @@ class RefiningSettings:
 
 
 @torch.inference_mode()
-def refine(session: Sam2Session, followed: FrameMasks, settings: RefiningSettings) -> FrameMasks:
-    """The objects under the best masks that the decoder has for them; the session, which needs a judge and
-    follows by flow, goes on from these."""
+def refine(session: FlowSession, followed: FrameMasks, settings: RefiningSettings) -> FrameMasks:
+    """The objects under the best masks that the decoder has for them; the session, which needs a judge,
+    goes on from these."""
     places = followed.binary_Bhw.flatten(1).any(1).nonzero().flatten().tolist()
     if not places:
         return followed

@@ -10,7 +10,8 @@ from typing import Any, TypeVar, get_args
 
 from tubelet.errors import SettingsError
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings
-from tubelet.model.tracking.sam2.engine import MAX_PROMPTED_FRAMES, FollowBy
+from tubelet.model.tracking.sam2.engine import MAX_PROMPTED_FRAMES
+from tubelet.model.tracking.sam2.flow_session import FollowBy
 from tubelet.model.tracking.sam2.refining import RefiningSettings
 
 SETTINGS_FILE = "tracker.json"
@@ -32,7 +33,7 @@ class TrackerSettings:
     `motion` does before fixed cameras. Of the frames on which an object was prompted the latest
     `max_prompted_frames` stay in its memory; each makes following it dearer.
 
-    `follow_by` is as in `Sam2Session`. With `motion_masks`, all that `motion` sees is followed, at rest too,
+    `follow_by` is as in `open_session`. With `motion_masks`, all that `motion` sees is followed, at rest too,
     under the masks that `motion` gives it, and before a camera that stands still an object is out of sight
     when motion, which saw it before, does not see it; by flow that costs next to nothing.
 

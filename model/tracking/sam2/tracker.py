@@ -29,7 +29,7 @@ from tubelet.model.tracking.sam2.candidates import (
 )
 from tubelet.model.tracking.sam2.detector import Detector
 from tubelet.model.tracking.sam2.discovery import discover
-from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.flow_session import FlowSession, open_session
 from tubelet.model.tracking.sam2.judge import JUDGE_FILE, MaskJudge, read_judge
 from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.network import Sam2Network
@@ -151,11 +151,11 @@ class _Run:
         detector: Detector | None,
         judge: MaskJudge | None,
     ) -> None:
-        self._session = Sam2Session(
+        self._session = open_session(
             network,
+            settings.follow_by,
             max_batch=settings.max_batch,
             max_prompted_frames=settings.max_prompted_frames,
-            by=settings.follow_by,
             judge=judge,
         )
         self._num_steps = 0
@@ -177,7 +177,7 @@ class _Run:
         followed = self._session.advance(frame.image)
         followed = self._retire(followed, frame.time_s)
         every = self._settings.refine_every
-        if every and self._num_steps % every == 0 and len(followed):
+        if every and self._num_steps % every == 0 and isinstance(self._session, FlowSession):
             followed = refine(self._session, followed, self._settings.refining)
         self._num_steps += 1
         is_key = self._begins_stretch(frame.time_s)

@@ -10,7 +10,7 @@ import torch
 from tests.model.tracking.sam2.factories import make_model
 from tubelet.model.frame import Image
 from tubelet.model.tracking.sam2.carrying import MaskCarrier
-from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.masks import FrameMasks
 from tubelet.model.tracking.sam2.network import TransformersNetwork
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
@@ -65,7 +65,7 @@ def test_nothing_moves_before_the_second_frame() -> None:
 
 def follow(max_batch: int, retired: bool = False) -> list[FrameMasks]:
     film, masks = make_film(5)
-    session = Sam2Session(TransformersNetwork(make_model()), max_batch=max_batch, by="flow")
+    session = FlowSession(TransformersNetwork(make_model()), max_batch=max_batch)
     seen = []
     for time, image in enumerate(film):
         seen.append(session.advance(image))

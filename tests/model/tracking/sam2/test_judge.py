@@ -18,7 +18,7 @@ from tests.model.tracking.sam2.red_judge import make_red_judge
 from tubelet.errors import ModelError, SettingsError
 from tubelet.model.masks import decode_mask
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings, discover
-from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.judge import (
     GRID,
     JUDGE_FILE,
@@ -47,8 +47,8 @@ def make_weights(seed: int = 3) -> dict[str, torch.Tensor]:
     return weights
 
 
-def make_session(judge: MaskJudge | None) -> Sam2Session:
-    session = Sam2Session(TransformersNetwork(make_model()), judge=judge, by="flow")
+def make_session(judge: MaskJudge | None) -> FlowSession:
+    session = FlowSession(TransformersNetwork(make_model()), judge=judge)
     session.advance(make_clip(1)[0])
     return session
 
@@ -131,7 +131,7 @@ def test_discovery_keeps_and_ranks_by_the_judge() -> None:
         Thing(RED, (60, 40), lambda _: (260, 150)),
     ]
     film = film_plainly(things, 0.2)
-    session = Sam2Session(ColourNetwork(), judge=make_red_judge(), by="flow")
+    session = FlowSession(ColourNetwork(), judge=make_red_judge())
     session.advance(film.frames[0].image)
     found = discover(session, DiscoverySettings(min_judged=0.3))
     covers = [film.truth[0][2], film.truth[0][0]]
@@ -146,7 +146,7 @@ def test_discovery_keeps_and_ranks_by_the_judge() -> None:
 def test_what_lies_at_sides_of_the_picture_needs_more() -> None:
     things = [Thing(RED, (60, 40), lambda _: (30, 20)), Thing(RED, (60, 40), lambda _: (200, 100))]
     film = film_plainly(things, 0.2)
-    session = Sam2Session(ColourNetwork(), judge=make_red_judge(), by="flow")
+    session = FlowSession(ColourNetwork(), judge=make_red_judge())
     session.advance(film.frames[0].image)
     lenient = DiscoverySettings(min_judged=0.3, min_judged_cut=0.3)
     strict = DiscoverySettings(min_judged=0.3, min_judged_cut=0.9)

@@ -16,7 +16,7 @@ from tubelet.model.frame import Frame
 from tubelet.model.masks import Mask, decode_mask
 from tubelet.model.tracking.base import TrackedFrame
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings
-from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.masks import FrameMasks
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
 from tubelet.model.tracking.sam2.refining import RefiningSettings, refine
@@ -42,9 +42,9 @@ FILM = film_plainly(
 )
 
 
-def make_session(*, red: Mask, blue: Mask) -> tuple[Sam2Session, FrameMasks]:
+def make_session(*, red: Mask, blue: Mask) -> tuple[FlowSession, FrameMasks]:
     """Both things followed by these masks into the second frame."""
-    session = Sam2Session(ColourNetwork(), judge=make_red_judge(), by="flow")
+    session = FlowSession(ColourNetwork(), judge=make_red_judge())
     session.advance(FILM.frames[0].image)
     session.add({7: MaskPrompt(red), 3: MaskPrompt(blue)})
     return session, session.advance(FILM.frames[1].image)
@@ -88,7 +88,7 @@ def test_a_small_gain_or_another_place_changes_nothing(settings: dict[str, float
 
 
 def test_nothing_in_sight_is_nothing_to_refine() -> None:
-    session = Sam2Session(ColourNetwork(), judge=make_red_judge(), by="flow")
+    session = FlowSession(ColourNetwork(), judge=make_red_judge())
     nothing = session.advance(FILM.frames[0].image)
     assert refine(session, nothing, RefiningSettings()) is nothing
 
