@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tubelet.errors import InputError
 from tubelet.model.frame import Frame, Image
 from tubelet.records import Video
 from tubelet.workers.drawing import BACKGROUND, DrawnObject, annotate, shrink_to, write_text
@@ -39,7 +40,8 @@ def write_clip(
     """Write the stretch of `source` that shows the objects, with masks, boxes, names and ways drawn in.
 
     Of several objects only the last seconds of their ways are drawn. `window` is another stretch, from a
-    second to a second; without `draw` the pictures are left as they are.
+    second to a second; without `draw` the pictures are left as they are. Raises InputError where no frame
+    lies in it.
     """
     if window is None:
         window = min(item.path[0].t for item in objects), max(item.path[-1].t for item in objects)
@@ -61,6 +63,12 @@ def write_clip(
                 write_text(picture, f"{frame.time_s:.1f} s", (0, height))
             writer.write(picture)
             report_second(frame.time_s - start_s)
+    if writer is None:
+        raise InputError(
+            f"There is no frame from {start_s:g} to {end_s:g} s",
+            expected=f"a stretch of one frame or more, {1 / rate:.3f} s",
+            do="choose a longer stretch inside the video",
+        )
 
 
 def write_contact_sheet(

@@ -183,6 +183,15 @@ def test_media_and_clips_are_sent_in_ranges(service: Served, clip: Path) -> None
     assert lengths["annotated=true"] != lengths["annotated=false"]
 
 
+@pytest.mark.parametrize("annotated", ["true", "false"])
+def test_a_clip_between_two_frames_is_refused(service: Served, annotated: str) -> None:
+    """A generated request asked for such a sliver and got an error of the service."""
+    sliver = f"start_s=0.9801&end_s=0.9802&annotated={annotated}"
+    problem = service.get(f"/v1/objects/o1/clip?{sliver}", 400)
+    assert problem["code"] == "bad-input"
+    assert "no frame" in problem["detail"]
+
+
 def test_a_question_that_nobody_answers_is_told(service: Served) -> None:
     problem = service.post("/v1/objects/o1/ask", 400, json={"question": "What is it?"})
     assert "answers no questions" in problem["detail"]
