@@ -40,6 +40,14 @@ def mask_box(rle: Rle) -> Box:
     return Box(left, top, left + width, top + height)
 
 
+def box_around(mask: Mask) -> Box | None:
+    """The box around the mask, in cells of its grid; None for an empty mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if len(rows) == 0:
+        return None
+    return Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+
+
 def mask_iou(first: Rle, second: Rle) -> float:
     """Intersection over union of two masks on the same grid, without decoding them."""
     if (first.height, first.width) != (second.height, second.width):

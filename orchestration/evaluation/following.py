@@ -10,11 +10,11 @@ import torch
 from tubelet.model.frame import Frame
 from tubelet.model.masks import Mask, encode_mask, mask_iou
 from tubelet.model.tracking.base import TrackedFrame
-from tubelet.model.tracking.sam2.flow_session import FlowSession, open_session
+from tubelet.model.tracking.sam2.flow_session import open_session
 from tubelet.model.tracking.sam2.judge import MaskJudge, read_judge
 from tubelet.model.tracking.sam2.network import Sam2Network
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
-from tubelet.model.tracking.sam2.refining import refine
+from tubelet.model.tracking.sam2.refining import refine_in_turn
 from tubelet.model.tracking.sam2.settings import TrackerSettings, read_settings
 from tubelet.model.tracking.sam2.weights import find_folder, load_network
 from tubelet.orchestration.evaluation.regions import as_rle
@@ -51,12 +51,11 @@ class Sam2Follower:
     def follow(self, frames: Sequence[Frame], tracked: Sequence[TrackedFrame], prompts: Prompts) -> Followed:
         """See `Follower`."""
         session = open_session(self._network, self._settings.follow_by, judge=self._judge)
-        every = self._settings.refine_every
+        every, refining = self._settings.refine_every, self._settings.refining
         followed: Followed = []
         for place, frame in enumerate(frames):
             seen = session.advance(frame.image)
-            if every and place % every == 0 and isinstance(session, FlowSession):
-                seen = refine(session, seen, self._settings.refining)
+            seen = refine_in_turn(session, seen, every=every, settings=refining)
             size = frame.source_height, frame.source_width
             masks = dict(zip(seen.numbers, seen.encode(*size), strict=True))
             if place in prompts:

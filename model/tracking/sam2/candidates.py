@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tubelet.model.masks import Mask, decode_mask
+from tubelet.model.masks import Mask, box_around, decode_mask
 from tubelet.model.tracking.base import TrackedObject
 from tubelet.model.tracking.sam2.detector import Detection
 from tubelet.model.tracking.sam2.engine import Sam2Session
@@ -95,7 +94,7 @@ def from_motion(session: Sam2Session, seen: Sequence[Observation], *, is_sure: b
         for observation in seen
         if observation.mask is not None
     ]
-    boxes = [(box, mask) for mask in own_masks if (box := _box_around(mask)) is not None]
+    boxes = [(box, mask) for mask in own_masks if (box := box_around(mask)) is not None]
     found = session.look([BoxPrompt(box) for box, _ in boxes])
     candidates = []
     for (box, mask), found_hw in zip(boxes, found.binary_Bhw, strict=True):
@@ -194,10 +193,3 @@ def _travel(first: Box, now: Box) -> float:
     """How far a box has gone, in its own lengths."""
     (x0, y0), (x1, y1) = first.centre, now.centre
     return math.hypot(x1 - x0, y1 - y0) / math.sqrt(max(first.area, 1.0))
-
-
-def _box_around(mask: Mask) -> Box | None:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if len(rows) == 0:
-        return None
-    return Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))

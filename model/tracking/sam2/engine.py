@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tubelet.errors import InputError, ModelError
 from tubelet.model.frame import Image
-from tubelet.model.tracking.sam2.judge import MaskJudge
+from tubelet.model.tracking.sam2.judge import MaskJudge, flatten_features
 from tubelet.model.tracking.sam2.maps import (
     IMAGE_MEAN,
     IMAGE_STD,
@@ -84,6 +84,7 @@ class Sam2Session:
         self._size = (0, 0)
         self._image: Image | None = None
         self._features: ImageFeatures | None = None
+        self._judged_maps_CN: Tensor | None = None
         self._memory_position_NM = network.locate_memory()
 
     @property
@@ -114,6 +115,11 @@ class Sam2Session:
         return resize(logits_Bhw[:, None], self._mask_px)[:, 0]
 
     @property
+    def frame(self) -> int:
+        """The number of the current frame, from 0; -1 before the first."""
+        return self._frame
+
+    @property
     def has_judge(self) -> bool:
         """Whether `judge` can be asked."""
         return self._judge is not None
@@ -122,7 +128,9 @@ class Sam2Session:
         """How well each mask outlines one object of this frame, 0..1, (B,): a guess of its IoU."""
         assert self._judge is not None, "the session was given a judge"
         assert self._image is not None, "the session is on a frame"
-        return self._judge.judge(self.features, self._image, masks_Bhw)
+        if self._judged_maps_CN is None:
+            self._judged_maps_CN = flatten_features(self.features, self._image)
+        return self._judge.judge(self._judged_maps_CN, masks_Bhw)
 
     @property
     def num_memories(self) -> int:
@@ -145,7 +153,7 @@ class Sam2Session:
             )
         self._size = size
         self._frame += 1
-        self._image, self._features = image, None
+        self._image, self._features, self._judged_maps_CN = image, None, None
         return self._in_order(self._follow_all(image))
 
     @torch.inference_mode()

@@ -50,11 +50,13 @@ class MaskJudge:
             )
         self._weights = {name: tensor.float() for name, tensor in weights.items()}
 
-    def judge(self, features: ImageFeatures, image: Image, masks_Bhw: Tensor) -> Tensor:
-        """The guessed IoU of each mask with the object it lies on, (B,). It works on the processor."""
+    def judge(self, maps_CN: Tensor, masks_Bhw: Tensor) -> Tensor:
+        """The guessed IoU of each mask with the object it lies on, (B,). It works on the processor.
+
+        `maps_CN` is what `flatten_features` makes of the frame.
+        """
         if not len(masks_Bhw):
             return torch.zeros(0, device=masks_Bhw.device)
-        maps_CN = flatten_features(features, image)
         parts = torch.split(masks_Bhw, _NUM_AT_ONCE)
         judged_B = torch.cat([self.answer(measure_masks(maps_CN, part)) for part in parts])
         return judged_B.to(masks_Bhw.device)
@@ -62,10 +64,23 @@ class MaskJudge:
     def answer(self, measured_BX: Tensor) -> Tensor:
         """The guessed IoU of masks, (B,), by what `measure_masks` says of them."""
         weights = self._weights
-        hidden = ((measured_BX - weights["mean"]) / weights["scale"]).clamp(-_MAX_DEVIATION, _MAX_DEVIATION)
+        hidden = even_out(measured_BX, weights["mean"], weights["scale"])
         for layer in _LAYERS[:-1]:
             hidden = F.relu(F.linear(hidden, weights[f"{layer}.weight"], weights[f"{layer}.bias"]))
         return F.linear(hidden, weights["last.weight"], weights["last.bias"])[:, 0].sigmoid()
+
+
+def even_out(measured_BX: Tensor, mean_X: Tensor, scale_X: Tensor) -> Tensor:
+    """Measures as the perceptron takes them: in deviations from the mean, cut where they are far out."""
+    return ((measured_BX - mean_X) / scale_X).clamp(-_MAX_DEVIATION, _MAX_DEVIATION)
+
+
+def fit_grid(masks_Bhw: Tensor) -> Tensor:
+    """Masks on the judge's grid, (B, GRID, GRID), boolean: cells at least half inside."""
+    shares_Bhw = masks_Bhw.float().cpu()
+    if shares_Bhw.shape[1:] != (GRID, GRID):
+        shares_Bhw = F.interpolate(shares_Bhw[:, None], size=(GRID, GRID), mode="area")[:, 0]
+    return shares_Bhw >= 0.5
 
 
 def flatten_features(features: ImageFeatures, image: Image) -> Tensor:
@@ -85,10 +100,7 @@ def measure_masks(maps_CN: Tensor, masks_Bhw: Tensor) -> Tensor:
     Means inside, means of a ring around it, spreads inside; then its size (the logarithm of its share),
     centre, width, height, how much of its box it fills, and how much of each side of the picture it touches.
     """
-    shares_Bhw = masks_Bhw.float().cpu()
-    if shares_Bhw.shape[1:] != (GRID, GRID):
-        shares_Bhw = F.interpolate(shares_Bhw[:, None], size=(GRID, GRID), mode="area")[:, 0]
-    masks_Bhw = shares_Bhw >= 0.5
+    masks_Bhw = fit_grid(masks_Bhw)
     solid_Bhw = masks_Bhw.float()
     ring_Bhw = F.max_pool2d(solid_Bhw[:, None], 2 * _RING_CELLS + 1, 1, _RING_CELLS)[:, 0] - solid_Bhw
     inside_BC, ring_BC, square_BC = (

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from tubelet.errors import SettingsError
+from tubelet.model.masks import box_around
+from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.prompts import BoxPrompt
@@ -33,6 +35,15 @@ class RefiningSettings:
         for name in ("min_gain", "min_agreement"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}", expected="0 to 1")
+
+
+def refine_in_turn(
+    session: Sam2Session, followed: FrameMasks, *, every: int, settings: RefiningSettings
+) -> FrameMasks:
+    """`refine` in every `every`th frame of a session by flow; 0 is never."""
+    if every and session.frame % every == 0 and isinstance(session, FlowSession):
+        return refine(session, followed, settings)
+    return followed
 
 
 @torch.inference_mode()
@@ -70,17 +81,9 @@ def _ask_about(masks_Bhw: Tensor, size: tuple[int, int]) -> tuple[list[BoxPrompt
     scale_y, scale_x = height / masks_Bhw.shape[1], width / masks_Bhw.shape[2]
     boxes, points = [], []
     for mask_hw in masks_Bhw.cpu().numpy():
-        rows, columns = np.flatnonzero(mask_hw.any(1)), np.flatnonzero(mask_hw.any(0))
-        boxes.append(
-            BoxPrompt(
-                Box(
-                    float(columns[0] * scale_x),
-                    float(rows[0] * scale_y),
-                    float((columns[-1] + 1) * scale_x),
-                    float((rows[-1] + 1) * scale_y),
-                )
-            )
-        )
+        box = box_around(mask_hw)
+        assert box is not None, "what is asked about has cells"
+        boxes.append(BoxPrompt(Box(box.x0 * scale_x, box.y0 * scale_y, box.x1 * scale_x, box.y1 * scale_y)))
         depth_hw = cv2.distanceTransform(np.pad(mask_hw.astype(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
         row, column = np.unravel_index(int(depth_hw.argmax()), depth_hw.shape)
         points.append(((column + 0.5) * scale_x, (row + 0.5) * scale_y))

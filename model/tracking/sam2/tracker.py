@@ -29,11 +29,11 @@ from tubelet.model.tracking.sam2.candidates import (
 )
 from tubelet.model.tracking.sam2.detector import Detector
 from tubelet.model.tracking.sam2.discovery import discover
-from tubelet.model.tracking.sam2.flow_session import FlowSession, open_session
+from tubelet.model.tracking.sam2.flow_session import open_session
 from tubelet.model.tracking.sam2.judge import JUDGE_FILE, MaskJudge, read_judge
 from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.network import Sam2Network
-from tubelet.model.tracking.sam2.refining import refine
+from tubelet.model.tracking.sam2.refining import refine_in_turn
 from tubelet.model.tracking.sam2.settings import TrackerSettings, read_settings
 from tubelet.model.tracking.sam2.weights import find_folder, load_network, name_checkpoint
 from tubelet.records import Observation
@@ -158,7 +158,6 @@ class _Run:
             max_prompted_frames=settings.max_prompted_frames,
             judge=judge,
         )
-        self._num_steps = 0
         self._settings = settings
         self._detector = detector
         self._numbers = count()
@@ -176,10 +175,12 @@ class _Run:
         self._note_camera(tracked)
         followed = self._session.advance(frame.image)
         followed = self._retire(followed, frame.time_s)
-        every = self._settings.refine_every
-        if every and self._num_steps % every == 0 and isinstance(self._session, FlowSession):
-            followed = refine(self._session, followed, self._settings.refining)
-        self._num_steps += 1
+        followed = refine_in_turn(
+            self._session,
+            followed,
+            every=self._settings.refine_every,
+            settings=self._settings.refining,
+        )
         is_key = self._begins_stretch(frame.time_s)
         sure, unsure = self._motion_watch.choose(moving, is_key=is_key)
         candidates = from_motion(self._session, sure, is_sure=True)

@@ -21,7 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from tubelet.model.tracking.sam2.engine import Sam2Session
-from tubelet.model.tracking.sam2.judge import GRID, flatten_features, measure_masks, write_judge
+from tubelet.model.tracking.sam2.judge import (
+    GRID,
+    even_out,
+    fit_grid,
+    flatten_features,
+    measure_masks,
+    write_judge,
+)
 from tubelet.model.tracking.sam2.masks import measure_iou
 from tubelet.model.tracking.sam2.network import Sam2Network
 from tubelet.model.training.track.clips import ClipSource, LabelledClip
@@ -107,8 +114,8 @@ def fit_judge(masks: JudgedMasks, settings: JudgeSettings) -> dict[str, Tensor]:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
     for step in range(settings.steps):
         rows = torch.randint(len(measured_BX), (settings.batch,))
-        even = ((measured_BX[rows] - mean_X) / scale_X).clamp(-6, 6)
-        loss = F.binary_cross_entropy_with_logits(layers(even)[:, 0], masks.iou_B[rows])
+        even_BX = even_out(measured_BX[rows], mean_X, scale_X)
+        loss = F.binary_cross_entropy_with_logits(layers(even_BX)[:, 0], masks.iou_B[rows])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -153,8 +160,7 @@ def _propose(session: Sam2Session, settings: JudgeSettings, generator: np.random
     height, width = session.size
     points = (cells + generator.random(cells.shape)) / side * (width, height)
     masks_Ahw = session.look_at_points(torch.from_numpy(points).float()).logits_BKhw.flatten(0, 1) > 0
-    masks_Ahw = F.interpolate(masks_Ahw[:, None].float(), size=(GRID, GRID), mode="area")[:, 0] >= 0.5
-    return _keep_sizes(masks_Ahw, settings)
+    return _keep_sizes(fit_grid(masks_Ahw), settings)
 
 
 def _make_up(
@@ -168,7 +174,7 @@ def _make_up(
     masks = []
     for number in wanted:
         mask_SS = square_SS == number
-        masks.append(cv2.resize(mask_SS.astype(np.float32), (GRID, GRID), interpolation=cv2.INTER_AREA))
+        masks.append(mask_SS.astype(np.float32))
         masks += [roughen(mask_SS, generator, GRID) for _ in range(settings.num_roughs)]
     for _ in range(settings.num_roughs):
         away_SS = misplace(np.asarray(square_SS, np.uint8), generator)
