@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
 from tubelet.errors import SettingsError
+from tubelet.model.training.muon import Muon
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -135,10 +136,7 @@ def group_parameters(model: nn.Module, settings: LoopSettings) -> list[dict[str,
 
 
 def make_optimizers(model: nn.Module, settings: LoopSettings) -> list[torch.optim.Optimizer]:
-    """AdamW over everything that is trained or, with Muon, over what is not a plain matrix.
-
-    Muon: Jordan et al. (2024), with the step size of Liu et al., "Muon is scalable" (2025).
-    """
+    """AdamW over everything that is trained or, with Muon, over what is not a plain matrix."""
     groups = group_parameters(model, settings)
     if settings.optimizer == "adamw":
         return [torch.optim.AdamW(groups, betas=settings.betas, fused=True)]
@@ -151,7 +149,7 @@ def make_optimizers(model: nn.Module, settings: LoopSettings) -> list[torch.opti
                 chosen.append({**group, "params": params})
     optimizers: list[torch.optim.Optimizer] = []
     if matrices:
-        optimizers.append(torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw"))
+        optimizers.append(Muon(matrices))
     if others:
         optimizers.append(torch.optim.AdamW(others, betas=settings.betas, fused=True))
     return optimizers

@@ -45,6 +45,8 @@ class RenderedClips:
     seed: int = 0
     degrade: bool = True
     encode: float = 0.1
+    photographs: float = 0.0
+    """The share of clips with photographs as grounds and walls."""
 
     def get(self, number: int, num_frames: int) -> LabelledClip:
         from tubelet.model.training.world import ClipSpec, render_clip, render_image
@@ -60,6 +62,7 @@ class RenderedClips:
             theme=THEMES[int(generator.integers(len(THEMES)))],
             degrade=self.degrade,
             encode=self.encode,
+            photographs=self.photographs,
         )
         seed = int(generator.integers(2**31))
         clip = render_image(seed, spec) if num_frames == 1 else render_clip(seed, spec)

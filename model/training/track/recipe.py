@@ -35,6 +35,8 @@ class Stage(BaseModel):
     losses: LossWeights = Field(default_factory=LossWeights)
     source_px: int = Field(default=0, ge=0)
     """Short side of rendered clips; 0 takes the network's."""
+    photographs: float = Field(default=0.0, ge=0, le=1)
+    """The share of rendered clips with photographs as grounds and walls (extra `train`)."""
 
 
 class TrackRecipe(BaseModel):

@@ -186,5 +186,5 @@ def _choose_sources(
     if data is not None:
         return data, held_out or data
     height_px = stage.source_px or stage.samples.image_px
-    rendered = RenderedClips(height_px=height_px)
+    rendered = RenderedClips(height_px=height_px, photographs=stage.photographs)
     return rendered, replace(rendered, split="held-out")

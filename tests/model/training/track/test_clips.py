@@ -113,3 +113,14 @@ def test_rendered_clips_have_objects_and_held_out_ones_are_others() -> None:
     assert clip.labels_THW.any()
     assert not np.array_equal(clip.frames_THW3, other.frames_THW3)
     assert np.array_equal(train.get(3, 2).frames_THW3, clip.frames_THW3)
+
+
+def test_photographs_become_grounds_and_walls() -> None:
+    plain, pictured = (
+        RenderedClips(height_px=48, encode=0.0, degrade=False, photographs=share) for share in (0.0, 1.0)
+    )
+    changed = [
+        not np.array_equal(plain.get(number, 1).frames_THW3, pictured.get(number, 1).frames_THW3)
+        for number in range(4)
+    ]
+    assert any(changed), "half of the grounds are left as they are"
