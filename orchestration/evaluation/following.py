@@ -55,7 +55,7 @@ class Sam2Follower:
         followed: Followed = []
         for place, frame in enumerate(frames):
             seen = session.advance(frame.image)
-            seen = refine_in_turn(session, seen, every=every, settings=refining)
+            seen = refine_in_turn(session, seen, every=every, settings=refining).masks
             size = frame.source_height, frame.source_width
             masks = dict(zip(seen.numbers, seen.encode(*size), strict=True))
             if place in prompts:

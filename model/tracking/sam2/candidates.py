@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +16,13 @@ from tubelet.model.tracking.sam2.detector import Detection
 from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.masks import FrameMasks, enlarge, measure_iou, share_pixels
 from tubelet.model.tracking.sam2.prompts import BoxPrompt, MaskPrompt, Prompt
+from tubelet.model.tracking.sam2.refining import RefiningSettings
 from tubelet.records import Box, Observation
 
 _MIN_AGREEMENT = 0.5
 _MIN_INSIDE = 0.5
+_MIN_SHARED = 0.7
+_MIN_SHARED_OF_LARGER = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +85,21 @@ def take_motion(session: Sam2Session, seen: Sequence[Observation]) -> list[Candi
     ]
 
 
-def from_motion(session: Sam2Session, seen: Sequence[Observation], *, is_sure: bool) -> list[Candidate]:
+def from_motion(
+    session: Sam2Session,
+    seen: Sequence[Observation],
+    *,
+    is_sure: bool,
+    refining: RefiningSettings | None = None,
+) -> list[Candidate]:
     """What a motion tracker saw, prompted by its box.
 
     A motion mask has ragged edges and the shadow in it; SAM 2's has not, if it finds the thing. Where SAM 2
     finds another thing in the box, what is sure to be an object is prompted by the motion mask itself, and
     the rest is left.
+
+    With `refining`, which needs a judge, that has to like SAM 2's mask better as well, may prefer it where it
+    is another thing, and what it thinks little of is no surer than what discovery finds.
     """
     own_masks = [
         _resize(decode_mask(observation.mask), *session.size)
@@ -99,11 +111,23 @@ def from_motion(session: Sam2Session, seen: Sequence[Observation], *, is_sure: b
     candidates = []
     for (box, mask), found_hw in zip(boxes, found.binary_Bhw, strict=True):
         own_hw = _shrink(mask, found_hw)
-        if float(measure_iou(found_hw[None], own_hw[None])) >= _MIN_AGREEMENT:
-            candidates.append(Candidate(BoxPrompt(box), found_hw, score=1.0, source=0))
-        elif is_sure:
-            candidates.append(Candidate(MaskPrompt(mask), own_hw, score=1.0, source=0))
+        agrees = float(measure_iou(found_hw[None], own_hw[None])) >= _MIN_AGREEMENT
+        by_box = Candidate(BoxPrompt(box), found_hw, score=1.0, source=0)
+        by_mask = Candidate(MaskPrompt(mask), own_hw, score=1.0, source=0)
+        if refining is None:
+            candidates += [by_box] if agrees else [by_mask] if is_sure else []
+            continue
+        box_score, mask_score = session.judge(torch.stack([found_hw, own_hw])).tolist()
+        if box_score > mask_score + refining.min_gain and (agrees or box_score >= refining.weak):
+            candidates.append(_weigh(by_box, box_score, refining))
+        elif agrees or is_sure:
+            candidates.append(_weigh(by_mask, mask_score, refining))
     return candidates
+
+
+def _weigh(candidate: Candidate, judged: float, refining: RefiningSettings) -> Candidate:
+    """The candidate as the judge sees it."""
+    return replace(candidate, score=judged, source=0 if judged >= refining.weak else 1)
 
 
 def from_boxes(session: Sam2Session, detections: Sequence[Detection]) -> list[Candidate]:
@@ -149,8 +173,8 @@ def choose_new(candidates: Sequence[Candidate], covered_hw: Tensor, max_covered:
 
 def choose_corrections(
     candidates: Sequence[Candidate], followed: FrameMasks, max_iou: float
-) -> dict[int, Prompt]:
-    """New prompts for objects that are followed already, by number: those on which one candidate lies.
+) -> dict[int, Candidate]:
+    """What objects that are followed already may be given, by number: those on which one candidate lies.
 
     A candidate lies on an object when the smaller of the two masks is half inside the other. One that lies on
     several objects (they touch) corrects none, and of several on one object the best by IoU counts. An object
@@ -164,12 +188,44 @@ def choose_corrections(
     lies_on_AB = share_pixels(theirs_Ahw, ours_Bhw) >= _MIN_INSIDE * smaller_AB
     lies_on_AB &= (areas_A[:, None] > 0) & (areas_B > 0) & (lies_on_AB.sum(1, keepdim=True) == 1)
     iou_AB = torch.where(lies_on_AB, measure_iou(theirs_Ahw, ours_Bhw), -1.0)
-    prompts: dict[int, Prompt] = {}
+    corrections: dict[int, Candidate] = {}
     for place, number in enumerate(followed.numbers):
         best = int(iou_AB[:, place].argmax())
         if 0 <= iou_AB[best, place] <= max_iou:
-            prompts[number] = candidates[best].prompt
-    return prompts
+            corrections[number] = candidates[best]
+    return corrections
+
+
+def choose_replacements(
+    found: Sequence[Candidate], followed: FrameMasks, judged_B: Sequence[float], settings: RefiningSettings
+) -> dict[int, Candidate]:
+    """What weak masks give way to, by number: what is judged better at the same place, each thing once.
+
+    A weak mask may hold several things or a part of one, so the IoU says little: most of the smaller mask has
+    to lie in the larger, which must not be very much larger.
+    """
+    replacements: dict[int, Candidate] = {}
+    left = list(found)
+    for number, mask_hw, judged in zip(followed.numbers, followed.binary_Bhw, judged_B, strict=True):
+        if judged >= settings.weak:
+            continue
+        better = [
+            (candidate.score * shared, place)
+            for place, candidate in enumerate(left)
+            if candidate.score >= judged + settings.weak_gain
+            and (shared := _share_place(candidate.mask_hw, mask_hw))
+        ]
+        if better:
+            replacements[number] = left.pop(max(better)[1])
+    return replacements
+
+
+def _share_place(first_hw: Tensor, second_hw: Tensor) -> float:
+    """How many cells two masks share; 0 where they do not lie at the same place."""
+    shared = float((first_hw & second_hw).sum())
+    smaller, larger = sorted((float(first_hw.sum()), float(second_hw.sum())))
+    is_same = shared >= _MIN_SHARED * smaller and shared >= _MIN_SHARED_OF_LARGER * larger
+    return shared if is_same else 0.0
 
 
 def _resize(mask: Mask, height: int, width: int) -> Mask:

@@ -2,12 +2,14 @@
 
 The flow drifts: a mask loses what turned into view and keeps what it slid onto. The decoder, asked about the
 box and the middle of such a mask, may see the whole object again, or something else. Always taking its word
-made masks worse; here a judge, which knows neither's origin, has to prefer it clearly.
+made masks worse; here a judge, which knows neither's origin, has to prefer it clearly. The same judge says
+whether what a motion tracker sees there is one thing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -26,53 +28,107 @@ from tubelet.records import Box
 @dataclass(frozen=True, slots=True)
 class RefiningSettings:
     """When another mask is better: the judge gives it more by at least `min_gain`, and it is the same
-    thing's, with an IoU of at least `min_agreement` with the carried one."""
+    thing's, with an IoU of at least `min_agreement` with the carried mask, or with that of `motion`.
+
+    What `motion` sees is given `motion_bonus` above the judge's word, and `still_bonus` before a camera
+    that stands still: it is exact about what moves alone, and the judge has to be sure where several things
+    move as one. A mask judged below `weak` is searched anew in key frames, and gives way to what is found
+    there if that is judged better by `weak_gain`.
+    """
 
     min_gain: float = 0.05
     min_agreement: float = 0.5
+    motion_bonus: float = 0.15
+    still_bonus: float = 0.4
+    weak: float = 0.4
+    weak_gain: float = 0.15
 
     def __post_init__(self) -> None:
-        for name in ("min_gain", "min_agreement"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"{name} is {getattr(self, name)}", expected="0 to 1")
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if not 0 <= value <= 1:
+                raise SettingsError(f"{item.name} is {value}", expected="0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """The masks to go on with and, of each object in sight, whether motion has the best of it."""
+
+    masks: FrameMasks
+    suits_motion: Mapping[int, bool]
 
 
 def refine_in_turn(
-    session: Sam2Session, followed: FrameMasks, *, every: int, settings: RefiningSettings
-) -> FrameMasks:
+    session: Sam2Session,
+    followed: FrameMasks,
+    *,
+    every: int,
+    settings: RefiningSettings,
+    moved_hw: Mapping[int, Tensor] | None = None,
+    bonus: float = 0.0,
+) -> Refined:
     """`refine` in every `every`th frame of a session by flow; 0 is never."""
     if every and session.frame % every == 0 and isinstance(session, FlowSession):
-        return refine(session, followed, settings)
-    return followed
+        return refine(session, followed, settings, moved_hw, bonus)
+    return Refined(followed, {})
 
 
 @torch.inference_mode()
-def refine(session: FlowSession, followed: FrameMasks, settings: RefiningSettings) -> FrameMasks:
+def refine(
+    session: FlowSession,
+    followed: FrameMasks,
+    settings: RefiningSettings,
+    moved_hw: Mapping[int, Tensor] | None = None,
+    bonus: float = 0.0,
+) -> Refined:
     """The objects under the best masks that the decoder has for them; the session, which needs a judge,
-    goes on from these."""
+    goes on from these.
+
+    `moved_hw` are masks of objects as motion sees them, on the session's grid. They take part in the
+    comparison, with `bonus` above what the judge gives them, and where one is the best the object is left as
+    it is, for the caller to give it that mask.
+    """
     places = followed.binary_Bhw.flatten(1).any(1).nonzero().flatten().tolist()
     if not places:
-        return followed
+        return Refined(followed, {})
+    moved_hw = moved_hw or {}
+    numbers = [followed.numbers[place] for place in places]
     carried_Bhw = followed.logits_Bhw[places]
+    moved_Bhw = torch.stack([moved_hw.get(number, session.make_blank()) for number in numbers])
+    has_moved_B = torch.tensor([number in moved_hw for number in numbers], device=moved_Bhw.device)
+    options_BAhw = _list_options(session, carried_Bhw)
+    masks_BAhw = torch.cat([options_BAhw > 0, moved_Bhw[:, None]], dim=1)
+    scores_BA = session.judge(masks_BAhw.flatten(0, 1)).view(masks_BAhw.shape[:2])
+    agrees_BA = torch.stack(
+        [
+            (measure_iou(masks_Ahw, masks_Ahw[[0, -1]]) >= settings.min_agreement).any(1)
+            for masks_Ahw in masks_BAhw
+        ]
+    )
+    scores_BA = torch.where(agrees_BA, scores_BA, 0.0)
+    scores_BA[:, -1] = torch.where(has_moved_B, scores_BA[:, -1] + bonus, -1.0)
+    best_B = scores_BA.argmax(1)
+    gain_B = scores_BA.amax(1) - scores_BA[:, 0]
+    num_options = options_BAhw.shape[1]
+    better = {
+        number: options_BAhw[row, best_B[row]]
+        for row, number in enumerate(numbers)
+        if 0 < best_B[row] < num_options and gain_B[row] >= settings.min_gain
+    }
+    return Refined(
+        followed.replace(session.put(better)) if better else followed,
+        {number: bool(best_B[row] == num_options) for row, number in enumerate(numbers)},
+    )
+
+
+def _list_options(session: FlowSession, carried_Bhw: Tensor) -> Tensor:
+    """The carried masks and what the decoder has instead, logits (B, A, h, w) on the session's grid."""
     boxes, points_B2 = _ask_about(carried_Bhw > 0, session.size)
     by_box_Bhw = session.look(boxes).logits_Bhw
     by_point_BKhw = session.look_at_points(points_B2).logits_BKhw
     by_point_Ahw = session.fit_masks(by_point_BKhw.flatten(0, 1))
     by_point_Bhw = by_point_Ahw.view(*by_point_BKhw.shape[:2], *by_point_Ahw.shape[1:])
-    options_BAhw = torch.cat([carried_Bhw[:, None], by_box_Bhw[:, None], by_point_Bhw], dim=1)
-    scores_BA = session.judge(options_BAhw.flatten(0, 1) > 0).view(options_BAhw.shape[:2])
-    agreement_BA = torch.stack(
-        [measure_iou(options_Ahw > 0, options_Ahw[:1] > 0)[:, 0] for options_Ahw in options_BAhw]
-    )
-    scores_BA = torch.where(agreement_BA >= settings.min_agreement, scores_BA, 0.0)
-    best_B = scores_BA.argmax(1)
-    gain_B = scores_BA.amax(1) - scores_BA[:, 0]
-    better = {
-        followed.numbers[place]: options_BAhw[row, best_B[row]]
-        for row, place in enumerate(places)
-        if best_B[row] > 0 and gain_B[row] >= settings.min_gain
-    }
-    return followed.replace(session.put(better)) if better else followed
+    return torch.cat([carried_Bhw[:, None], by_box_Bhw[:, None], by_point_Bhw], dim=1)
 
 
 def _ask_about(masks_Bhw: Tensor, size: tuple[int, int]) -> tuple[list[BoxPrompt], Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -22,6 +22,7 @@ from tubelet.model.tracking.sam2.candidates import (
     MotionWatch,
     choose_corrections,
     choose_new,
+    choose_replacements,
     from_boxes,
     from_masks,
     from_motion,
@@ -33,7 +34,7 @@ from tubelet.model.tracking.sam2.flow_session import open_session
 from tubelet.model.tracking.sam2.judge import JUDGE_FILE, MaskJudge, read_judge
 from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.network import Sam2Network
-from tubelet.model.tracking.sam2.refining import refine_in_turn
+from tubelet.model.tracking.sam2.refining import RefiningSettings, refine_in_turn
 from tubelet.model.tracking.sam2.settings import TrackerSettings, read_settings
 from tubelet.model.tracking.sam2.weights import find_folder, load_network, name_checkpoint
 from tubelet.records import Observation
@@ -135,10 +136,12 @@ def make_tracker(
 
 @dataclass(slots=True)
 class _Life:
-    """Since when an object has been out of sight, or None, and when motion last gave it its mask."""
+    """Since when an object has been out of sight, or None, when motion last saw it, and whether motion's mask
+    of it is taken."""
 
     absent_since_s: float | None = None
     moved_at_s: float | None = None
+    takes_motion: bool = True
 
 
 class _Run:
@@ -175,24 +178,21 @@ class _Run:
         self._note_camera(tracked)
         followed = self._session.advance(frame.image)
         followed = self._retire(followed, frame.time_s)
-        followed = refine_in_turn(
-            self._session,
-            followed,
-            every=self._settings.refine_every,
-            settings=self._settings.refining,
-        )
+        moved = self._match_motion(followed, moving)
+        followed = self._refine(followed, moved, frame.time_s)
         is_key = self._begins_stretch(frame.time_s)
         sure, unsure = self._motion_watch.choose(moving, is_key=is_key)
-        candidates = from_motion(self._session, sure, is_sure=True)
+        candidates = from_motion(self._session, sure, is_sure=True, refining=self._refining)
         if self._settings.reprompt_from_motion:
-            followed = self._set_right(candidates, followed, self._settings.max_drifted_iou)
+            followed = self._set_right(candidates, followed)
         if self._settings.motion_masks:
-            followed = self._take_motion_masks(followed, moving, frame.time_s)
-        candidates += from_motion(self._session, unsure, is_sure=self._settings.motion_masks)
-        covered_hw = followed.binary_Bhw.any(0)
+            followed = self._take_motion_masks(followed, moved, frame.time_s)
+        is_sure = self._settings.motion_masks
+        candidates += from_motion(self._session, unsure, is_sure=is_sure, refining=self._refining)
         if is_key:
-            candidates += self._search(frame, covered_hw)
-        added = self._add_new(candidates, covered_hw)
+            followed, found = self._search(frame, followed, moved)
+            candidates += found
+        added = self._add_new(candidates, followed.binary_Bhw.any(0))
         return (*_observe(followed, frame, self._settings), *_observe(added, frame, self._settings))
 
     def _retire(self, followed: FrameMasks, time_s: float) -> FrameMasks:
@@ -215,23 +215,51 @@ class _Run:
             del self._lives[number]
         return followed.select([place for place, number in enumerate(followed.numbers) if number not in lost])
 
-    def _set_right(
-        self, candidates: Sequence[Candidate], followed: FrameMasks, max_drifted_iou: float
-    ) -> FrameMasks:
+    @property
+    def _refining(self) -> RefiningSettings | None:
+        """How the judge decides between masks, if it is to."""
+        return self._settings.refining if self._settings.refine_every else None
+
+    def _match_motion(self, followed: FrameMasks, moving: Sequence[TrackedObject]) -> Mapping[int, Candidate]:
+        """The masks that motion has of objects, if they are to be taken."""
+        if not self._settings.motion_masks:
+            return {}
+        seen = take_motion(self._session, [item.observation for item in moving])
+        return choose_corrections(seen, followed, 1.0)
+
+    def _refine(self, followed: FrameMasks, moved: Mapping[int, Candidate], time_s: float) -> FrameMasks:
+        """Set masks right every few frames, and note whose mask of motion is not to be taken."""
+        refined = refine_in_turn(
+            self._session,
+            followed,
+            every=self._settings.refine_every,
+            settings=self._settings.refining,
+            moved_hw={number: candidate.mask_hw for number, candidate in moved.items()},
+            bonus=self._motion_bonus(time_s),
+        )
+        for number, suits in refined.suits_motion.items():
+            self._lives[number].takes_motion = suits
+        return refined.masks
+
+    def _set_right(self, candidates: Sequence[Candidate], followed: FrameMasks) -> FrameMasks:
         """Prompt objects anew where motion sees them elsewhere; returns the masks as they are now."""
-        prompts = choose_corrections(candidates, followed, max_drifted_iou)
+        return self._prompt(
+            choose_corrections(candidates, followed, self._settings.max_drifted_iou), followed
+        )
+
+    def _prompt(self, corrections: Mapping[int, Candidate], followed: FrameMasks) -> FrameMasks:
+        """Prompt objects that are followed already; returns the masks as they are now."""
+        prompts = {number: candidate.prompt for number, candidate in corrections.items()}
         return followed.replace(self._session.add(prompts)) if prompts else followed
 
     def _take_motion_masks(
-        self, followed: FrameMasks, moving: Sequence[TrackedObject], time_s: float
+        self, followed: FrameMasks, moved: Mapping[int, Candidate], time_s: float
     ) -> FrameMasks:
         """Give what motion sees its masks, and hide what motion once saw and now does not."""
-        seen = take_motion(self._session, [item.observation for item in moving])
-        prompts = choose_corrections(seen, followed, 1.0)
-        for number in prompts:
+        for number in moved:
             self._lives[number].moved_at_s = time_s
-        if prompts:
-            followed = followed.replace(self._session.add(prompts))
+        taken = {number: item for number, item in moved.items() if self._lives[number].takes_motion}
+        followed = self._prompt(taken, followed)
         return followed.select(
             [place for place, number in enumerate(followed.numbers) if not self._has_left(number, time_s)]
         )
@@ -249,19 +277,52 @@ class _Run:
         seen_at_s = self._lives[number].moved_at_s
         if seen_at_s is None or time_s - seen_at_s <= _GONE_S:
             return False
+        return self._is_still(time_s)
+
+    def _is_still(self, time_s: float) -> bool:
+        """Whether the camera has stood still for a while."""
         return time_s - self._camera_moved_at_s > _STILL_S
 
-    def _search(self, frame: Frame, covered_hw: Tensor) -> list[Candidate]:
-        """What a detector and SAM 2 itself find in a key frame; the first one of a run is searched wholly."""
+    def _motion_bonus(self, time_s: float) -> float:
+        """How much better than the judge says a mask of motion is taken to be."""
+        refining = self._settings.refining
+        return refining.still_bonus if self._is_still(time_s) else refining.motion_bonus
+
+    def _search(
+        self, frame: Frame, followed: FrameMasks, moved: Mapping[int, Candidate]
+    ) -> tuple[FrameMasks, list[Candidate]]:
+        """What a detector and SAM 2 itself find in a key frame; the first one of a run is searched wholly.
+
+        Weak masks are searched too, and may give way to what is found there.
+        """
+        refining = self._refining
+        judged_B: list[float] = [1.0] * len(followed)
+        if refining is not None:
+            judged_B = [
+                judged
+                + self._motion_bonus(frame.time_s) * (number in moved and self._lives[number].takes_motion)
+                for number, judged in zip(
+                    followed.numbers, self._session.judge(followed.binary_Bhw).tolist(), strict=True
+                )
+            ]
+        strong = [
+            place for place, judged in enumerate(judged_B) if refining is None or judged >= refining.weak
+        ]
         candidates = []
         if self._detector is not None:
             candidates += from_boxes(self._session, self._detector.detect(frame))
         if self._settings.discovery is not None:
             turn = None if self._is_first else self._stretch
+            covered_hw = followed.select(strong).binary_Bhw.any(0)
             found = discover(self._session, self._settings.discovery, followed_hw=covered_hw, turn=turn)
             candidates += from_masks(self._session, found)
         self._is_first = False
-        return candidates
+        if refining is not None:
+            replacements = choose_replacements(candidates, followed, judged_B, refining)
+            for number in replacements:
+                self._lives[number].takes_motion = False
+            followed = self._prompt(replacements, followed)
+        return followed, candidates
 
     def _add_new(self, candidates: Sequence[Candidate], covered_hw: Tensor) -> FrameMasks:
         """Begin to follow the candidates that no live mask covers."""

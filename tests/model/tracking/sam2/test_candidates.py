@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 import torch
 
 from tests.model.tracking.film_factory import Thing
 from tests.model.tracking.sam2.colour_network import ColourNetwork
-from tests.model.tracking.sam2.plain_film import HEIGHT, RED, WIDTH, film_plainly
+from tests.model.tracking.sam2.plain_film import BLUE, HEIGHT, RED, WIDTH, film_plainly
+from tests.model.tracking.sam2.red_judge import make_red_judge
 from tubelet.errors import InputError
 from tubelet.model.masks import encode_mask
 from tubelet.model.tracking.base import TrackedObject
@@ -17,6 +20,7 @@ from tubelet.model.tracking.sam2.candidates import (
     MotionWatch,
     choose_corrections,
     choose_new,
+    choose_replacements,
     from_boxes,
     from_motion,
     take_motion,
@@ -25,6 +29,7 @@ from tubelet.model.tracking.sam2.detector import Detection
 from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.masks import FrameMasks
 from tubelet.model.tracking.sam2.prompts import BoxPrompt, MaskPrompt
+from tubelet.model.tracking.sam2.refining import RefiningSettings
 from tubelet.records import Box, Observation
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -65,12 +70,20 @@ def follow(*spans: tuple[int, int]) -> FrameMasks:
     return FrameMasks(tuple(range(10, 10 + len(spans))), torch.where(masks, 5.0, -5.0), ones, ones)
 
 
+def places(chosen: Mapping[int, Candidate], found: list[Candidate]) -> dict[int, int]:
+    """Which of the candidates each object gets."""
+    return {
+        number: next(place for place, item in enumerate(found) if item is candidate)
+        for number, candidate in chosen.items()
+    }
+
+
 def test_an_object_is_set_right_by_what_lies_on_it() -> None:
     followed = follow((0, 4), (20, 30), (34, 40))
     found = [candidate(0, 10), candidate(20, 29), candidate(12, 16)]
     corrections = choose_corrections(found, followed, 0.7)
-    assert corrections == {10: found[0].prompt}, "the second agrees, the third is nobody's"
-    assert choose_corrections(found, followed, 0.95) == {10: found[0].prompt, 11: found[1].prompt}
+    assert places(corrections, found) == {10: 0}, "the second agrees, the third is nobody's"
+    assert places(choose_corrections(found, followed, 0.95), found) == {10: 0, 11: 1}
 
 
 def test_what_lies_on_two_objects_sets_none_right() -> None:
@@ -80,7 +93,7 @@ def test_what_lies_on_two_objects_sets_none_right() -> None:
 
 def test_of_two_on_one_object_the_better_sets_it_right() -> None:
     found = [candidate(0, 4), candidate(0, 12)]
-    assert choose_corrections(found, follow((0, 20)), 0.7) == {10: found[1].prompt}
+    assert places(choose_corrections(found, follow((0, 20)), 0.7), found) == {10: 1}
 
 
 def test_nothing_is_set_right_where_there_is_nothing() -> None:
@@ -88,6 +101,29 @@ def test_nothing_is_set_right_where_there_is_nothing() -> None:
     assert choose_corrections([], followed, 0.7) == {}
     assert choose_corrections([candidate(5, 5), candidate(8, 10)], followed, 0.7) == {}
     assert choose_corrections([candidate(0, 6)], followed.select([]), 0.7) == {}
+
+
+WEAK = RefiningSettings(weak=0.4, weak_gain=0.15)
+
+
+def replace_weak(found: list[Candidate], followed: FrameMasks, *judged: float) -> dict[int, int]:
+    return places(choose_replacements(found, followed, judged, WEAK), found)
+
+
+def test_a_weak_mask_gives_way_to_a_better_one_at_its_place() -> None:
+    part, whole, elsewhere = candidate(0, 6), candidate(0, 20), candidate(24, 34)
+    assert replace_weak([elsewhere, part], follow((0, 12)), 0.3) == {10: 1}, "it held two things"
+    assert replace_weak([elsewhere, whole], follow((0, 12)), 0.3) == {10: 1}, "it was half a thing"
+    assert replace_weak([part], follow((0, 12)), 0.4) == {}, "it is not weak"
+    assert replace_weak([candidate(0, 6, score=0.44)], follow((0, 12)), 0.3) == {}, "hardly better"
+    assert replace_weak([candidate(0, 1)], follow((0, 12)), 0.3) == {}, "next to nothing of it"
+    assert replace_weak([part], follow((9, 9)), 0.3) == {}, "out of sight"
+
+
+def test_of_several_the_best_replaces_and_each_replaces_one() -> None:
+    small, large = candidate(0, 4), candidate(4, 12, score=0.9)
+    assert replace_weak([small, large], follow((0, 12)), 0.1) == {10: 1}
+    assert replace_weak([small, large], follow((0, 12), (0, 11)), 0.1, 0.1) == {10: 1, 11: 0}
 
 
 def moving(number: int, x: float) -> TrackedObject:
@@ -140,6 +176,25 @@ def test_a_hole_in_the_background_is_followed_only_when_it_moves(session: Sam2Se
     assert from_motion(session, [hole], is_sure=False) == []
     (found,) = from_motion(session, [hole], is_sure=True)
     assert isinstance(found.prompt, MaskPrompt)
+
+
+def test_the_judge_decides_what_of_a_mover_is_a_thing() -> None:
+    """The mask of motion holds red and ground; of the blue thing the judge thinks little."""
+    film = film_plainly(
+        [Thing(RED, (40, 40), lambda _: (120, 70)), Thing(BLUE, (40, 40), lambda _: (250, 70))], 0.2
+    )
+    judging = Sam2Session(ColourNetwork(), judge=make_red_judge())
+    judging.advance(film.frames[0].image)
+    half_off, blue = moving(1, 118).observation, moving(2, 230).observation
+    strict = RefiningSettings(weak=0.3)
+    (found,) = from_motion(judging, [half_off], is_sure=True, refining=strict)
+    assert isinstance(found.prompt, BoxPrompt)
+    assert (found.source, found.score > 0.3) == (0, True)
+    (found,) = from_motion(judging, [blue], is_sure=False, refining=strict)
+    assert isinstance(found.prompt, MaskPrompt), "the judge has to like SAM 2's mask better"
+    assert (found.source, found.score < 0.3) == (1, True)
+    hole = moving(1, 20).observation
+    assert from_motion(judging, [hole], is_sure=False, refining=strict) == []
 
 
 def test_a_detection_outside_the_frame_is_an_error(session: Sam2Session) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tests.model.tracking.film_factory import Thing, straight
 from tests.model.tracking.sam2.colour_network import ColourNetwork
-from tests.model.tracking.sam2.plain_film import BLUE, RED, film_plainly
+from tests.model.tracking.sam2.plain_film import BLUE, RED, PlainFilm, film_plainly
 from tests.model.tracking.sam2.red_judge import make_red_judge
 from tubelet.errors import SettingsError
 from tubelet.model.frame import Frame
-from tubelet.model.masks import Mask, decode_mask
-from tubelet.model.tracking.base import TrackedFrame
+from tubelet.model.masks import Mask, decode_mask, encode_mask, mask_box
+from tubelet.model.tracking.base import TrackedFrame, TrackedObject
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings
 from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.masks import FrameMasks
@@ -23,7 +25,7 @@ from tubelet.model.tracking.sam2.refining import RefiningSettings, refine
 from tubelet.model.tracking.sam2.settings import TrackerSettings
 from tubelet.model.tracking.sam2.tracker import Sam2Tracker
 from tubelet.orchestration.evaluation.following import Sam2Follower
-from tubelet.records import CameraStep
+from tubelet.records import CameraStep, Observation
 
 
 class Motionless:
@@ -71,7 +73,7 @@ def test_a_half_becomes_whole_where_the_judge_says_so_and_stays_so() -> None:
     red, blue = FILM.truth[0]
     session, carried = make_session(red=halve(red), blue=halve(blue))
     assert measure(carried) == pytest.approx([0.5, 0.5], abs=0.06)
-    refined = refine(session, carried, RefiningSettings(min_agreement=0.3))
+    refined = refine(session, carried, RefiningSettings(min_agreement=0.3)).masks
     assert refined.numbers == carried.numbers
     assert measure(refined)[0] > 0.85
     assert measure(refined)[1] == measure(carried)[1], "what is blue is as good as nothing either way"
@@ -83,14 +85,83 @@ def test_a_half_becomes_whole_where_the_judge_says_so_and_stays_so() -> None:
 def test_a_small_gain_or_another_place_changes_nothing(settings: dict[str, float]) -> None:
     red, blue = FILM.truth[0]
     session, carried = make_session(red=halve(red), blue=blue)
-    refined = refine(session, carried, RefiningSettings(**settings))
+    refined = refine(session, carried, RefiningSettings(**settings)).masks
     assert measure(refined) == measure(carried)
 
 
 def test_nothing_in_sight_is_nothing_to_refine() -> None:
     session = FlowSession(ColourNetwork(), judge=make_red_judge())
     nothing = session.advance(FILM.frames[0].image)
-    assert refine(session, nothing, RefiningSettings()) is nothing
+    assert refine(session, nothing, RefiningSettings()).masks is nothing
+
+
+@pytest.mark.parametrize(
+    ("bonus", "suits", "is_refined"), [(0.0, False, True), (0.9, True, False)], ids=["little", "much"]
+)
+def test_a_mask_of_motion_takes_part_with_a_bonus(bonus: float, suits: bool, is_refined: bool) -> None:
+    """Motion sees both things as one, and the judge the red one alone."""
+    red, blue = FILM.truth[0]
+    session, carried = make_session(red=halve(red), blue=blue)
+    both = session.fit_masks(torch.from_numpy(red | blue)[None].float())[0] >= 0.5
+    refined = refine(session, carried, RefiningSettings(min_agreement=0.3), {7: both}, bonus)
+    assert refined.suits_motion == {7: suits, 3: False}
+    assert (measure(refined.masks)[0] > 0.85) is is_refined, "motion's own is left for the caller to take"
+
+
+class MovesAsOne(Motionless):
+    """A motion tracker that sees two things as one, which moves."""
+
+    def __init__(self, film: PlainFilm) -> None:
+        self._covers = {frame.time_s: covers for frame, covers in zip(film.frames, film.truth, strict=True)}
+
+    def track(self, frames: Iterable[Frame], context: Sequence[Frame]) -> Iterator[TrackedFrame]:
+        for tracked in super().track(frames, context):
+            mask = encode_mask(np.any(self._covers[tracked.frame.time_s], axis=0))
+            seen = Observation(tracked.frame.time_s, mask_box(mask), 1.0, mask)
+            yield TrackedFrame(tracked.frame, (TrackedObject(0, seen),), tracked.camera)
+
+
+class MovingCamera(MovesAsOne):
+    """The same, before a camera that moves."""
+
+    def track(self, frames: Iterable[Frame], context: Sequence[Frame]) -> Iterator[TrackedFrame]:
+        for tracked in super().track(frames, context):
+            yield replace(tracked, camera=CameraStep(tracked.frame.time_s, (1, 0, 2, 0, 1, 0)))
+
+
+@pytest.mark.parametrize(
+    ("refine_every", "watch", "is_found"),
+    [(2, MovingCamera, True), (2, MovesAsOne, False), (0, MovingCamera, False)],
+    ids=["judged", "trusted before a still camera", "not judged"],
+)
+def test_the_tracker_finds_the_thing_in_what_moves_as_one(
+    refine_every: int, watch: type[MovesAsOne], is_found: bool
+) -> None:
+    film = film_plainly(
+        [
+            Thing(BLUE, (60, 60), straight((60, 90), (30, 0))),
+            Thing(RED, (60, 40), straight((80, 90), (30, 0))),
+        ],
+        3.0,
+    )
+    plan = TrackerSettings(
+        follow_by="flow",
+        min_score=0.0,
+        refine_every=refine_every,
+        refining=RefiningSettings(min_agreement=0.3, still_bonus=0.9),
+        motion_masks=True,
+        discovery=DiscoverySettings(min_judged=0.3, min_judged_cut=0.3),
+        key_every_s=0.5,
+    )
+    judging = Sam2Tracker(ColourNetwork(), settings=plan, judge=make_red_judge(), motion=watch(film))
+    *_, last = judging.track(film.frames, [])
+    ious = [
+        float((mask & cover).sum() / (mask | cover).sum())
+        for item in last.objects
+        if item.observation.mask is not None
+        for mask, cover in [(decode_mask(item.observation.mask), film.truth[-1][1])]
+    ]
+    assert (max(ious) > 0.85) is is_found
 
 
 @pytest.mark.parametrize("refine_every", [0, 2])
