@@ -14,7 +14,7 @@ from tubelet.model.tracking.sam2.engine import MAX_PROMPTED_FRAMES, Sam2Session,
 from tubelet.model.tracking.sam2.judge import MaskJudge
 from tubelet.model.tracking.sam2.maps import MASK_PROMPT_LOGIT, hint_at_masks, resize
 from tubelet.model.tracking.sam2.masks import FrameMasks
-from tubelet.model.tracking.sam2.network import Sam2Network
+from tubelet.model.tracking.sam2.network import DecodedMasks, Sam2Network
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
 
 FollowBy = Literal["memory", "flow"]
@@ -67,19 +67,26 @@ class FlowSession(Sam2Session):
         shares_Bhw = self._carrier.carry(torch.stack([self._shares_hw[number] for number in numbers]))
         self._shares_hw.update(zip(numbers, shares_Bhw.clone(), strict=True))
         if any(number not in self._presence for number in numbers):
-            hints_B1hw = hint_at_masks(resize(shares_Bhw[:, None], self._network.shape.image_px // 4))
-            decoded = self._network.decode_masks(
-                self.features,
-                self._first_sight(len(numbers)),
-                *self._no_points(len(numbers)),
-                hints_B1hw.to(self._network.dtype),
-                multimask=False,
-            )
+            decoded = self._decode_hints(shares_Bhw)
             seen = decoded.presence_B.float().sigmoid().tolist()
             self._presence.update(zip(numbers, seen, strict=True))
         presence_B = shares_Bhw.new_tensor([self._presence[number] for number in numbers])
         return FrameMasks(
             tuple(numbers), torch.logit(shares_Bhw, MIN_SHARE), presence_B, torch.ones_like(presence_B)
+        )
+
+    def look_at_masks(self, logits_Bhw: Tensor) -> Tensor:
+        """What the decoder makes of rough masks, logits on the session's grid."""
+        return self.fit_masks(self._decode_hints(logits_Bhw.sigmoid()).logits_BKhw[:, 0])
+
+    def _decode_hints(self, shares_Bhw: Tensor) -> DecodedMasks:
+        hints_B1hw = hint_at_masks(resize(shares_Bhw[:, None], self._network.shape.image_px // 4))
+        return self._network.decode_masks(
+            self.features,
+            self._first_sight(len(shares_Bhw)),
+            *self._no_points(len(shares_Bhw)),
+            hints_B1hw.to(self._network.dtype),
+            multimask=False,
         )
 
     def _take_masks(self, prompts: list[MaskPrompt]) -> Settled:

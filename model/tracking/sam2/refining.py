@@ -1,7 +1,7 @@
 """Set masks that the flow carried right, where a judge finds better ones at the same place.
 
-The flow drifts: a mask loses what turned into view and keeps what it slid onto. The decoder, asked about the
-box and the middle of such a mask, may see the whole object again, or something else. Always taking its word
+The flow drifts: a mask loses what turned into view and keeps what it slid onto. The decoder, asked about such
+a mask, its box and its middle, may see the whole object again, or something else. Always taking its word
 made masks worse; here a judge, which knows neither's origin, has to prefer it clearly. The same judge says
 whether what a motion tracker sees there is one thing.
 """
@@ -128,7 +128,10 @@ def _list_options(session: FlowSession, carried_Bhw: Tensor) -> Tensor:
     by_point_BKhw = session.look_at_points(points_B2).logits_BKhw
     by_point_Ahw = session.fit_masks(by_point_BKhw.flatten(0, 1))
     by_point_Bhw = by_point_Ahw.view(*by_point_BKhw.shape[:2], *by_point_Ahw.shape[1:])
-    return torch.cat([carried_Bhw[:, None], by_box_Bhw[:, None], by_point_Bhw], dim=1)
+    by_mask_Bhw = session.look_at_masks(carried_Bhw)
+    return torch.cat(
+        [maps[:, None] for maps in (carried_Bhw, by_mask_Bhw, by_box_Bhw)] + [by_point_Bhw], dim=1
+    )
 
 
 def _ask_about(masks_Bhw: Tensor, size: tuple[int, int]) -> tuple[list[BoxPrompt], Tensor]:

@@ -184,12 +184,17 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
                         "image_px": 256,
                         "clips_per_batch": 4,
                         "whole": 0.6,
-                        "prompts": {"box": 0.6, "point": 0.8, "rough": 0.8},
+                        "prompts": {"box": 0.6, "point": point, "rough": 0.8},
                     },
                     "source_px": 320,
+                    "photographs": photographs,
                     "losses": {"focal": 8.0, "gamma": 1.0, "balance": 0.3, "iou": 4.0},
                 }
-                for name, steps, seed in (("muon-256", 2200, 12), ("muon-256-more", 2600, 13))
+                for name, steps, seed, point, photographs in (
+                    ("muon-256", 2200, 12, 0.8, 0.0),
+                    ("muon-256-more", 2600, 13, 0.8, 0.0),
+                    ("muon-256-photographs", 4400, 14, 0.9, 0.35),
+                )
             ),
         ],
     },

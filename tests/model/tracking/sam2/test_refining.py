@@ -11,6 +11,7 @@ import torch
 
 from tests.model.tracking.film_factory import Thing, straight
 from tests.model.tracking.sam2.colour_network import ColourNetwork
+from tests.model.tracking.sam2.factories import make_model
 from tests.model.tracking.sam2.plain_film import BLUE, RED, PlainFilm, film_plainly
 from tests.model.tracking.sam2.red_judge import make_red_judge
 from tubelet.errors import SettingsError
@@ -20,6 +21,7 @@ from tubelet.model.tracking.base import TrackedFrame, TrackedObject
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings
 from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.masks import FrameMasks
+from tubelet.model.tracking.sam2.network import TransformersNetwork
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
 from tubelet.model.tracking.sam2.refining import RefiningSettings, refine
 from tubelet.model.tracking.sam2.settings import TrackerSettings
@@ -79,6 +81,16 @@ def test_a_half_becomes_whole_where_the_judge_says_so_and_stays_so() -> None:
     assert measure(refined)[1] == measure(carried)[1], "what is blue is as good as nothing either way"
     followed = session.advance(FILM.frames[2].image)
     assert measure(followed)[0] > 0.85, "it is what goes on"
+
+
+def test_the_decoder_is_asked_about_rough_masks() -> None:
+    session = FlowSession(TransformersNetwork(make_model()))
+    session.advance(FILM.frames[0].image)
+    seen = session.add({place: MaskPrompt(mask) for place, mask in enumerate(FILM.truth[0])})
+    answers = session.look_at_masks(seen.logits_Bhw)
+    assert answers.shape == seen.logits_Bhw.shape
+    assert not torch.allclose(answers[0], answers[1]), "each is asked about its own"
+    assert torch.allclose(session.look_at_masks(seen.logits_Bhw[1:]), answers[1:], atol=1e-4)
 
 
 @pytest.mark.parametrize("settings", [{"min_gain": 0.5}, {"min_agreement": 0.9}])
