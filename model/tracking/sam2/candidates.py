@@ -21,6 +21,7 @@ from tubelet.records import Box, Observation
 
 _MIN_AGREEMENT = 0.5
 _MIN_INSIDE = 0.5
+_MIN_SAME = 0.6
 _MIN_SHARED = 0.7
 _MIN_SHARED_OF_LARGER = 0.15
 
@@ -177,8 +178,9 @@ def choose_corrections(
     """What objects that are followed already may be given, by number: those on which one candidate lies.
 
     A candidate lies on an object when the smaller of the two masks is half inside the other. One that lies on
-    several objects (they touch) corrects none, and of several on one object the best by IoU counts. An object
-    whose mask agrees with it by more than `max_iou` is left alone.
+    several objects (they touch) corrects none, unless by its IoU it outlines one with others inside.
+    Of several on one object the best by IoU counts. An object whose mask agrees with it by more than
+    `max_iou` is left alone.
     """
     if not candidates or not len(followed):
         return {}
@@ -186,8 +188,10 @@ def choose_corrections(
     areas_A, areas_B = (masks.flatten(1).sum(1).float() for masks in (theirs_Ahw, ours_Bhw))
     smaller_AB = torch.minimum(areas_A[:, None], areas_B).clamp(min=1)
     lies_on_AB = share_pixels(theirs_Ahw, ours_Bhw) >= _MIN_INSIDE * smaller_AB
-    lies_on_AB &= (areas_A[:, None] > 0) & (areas_B > 0) & (lies_on_AB.sum(1, keepdim=True) == 1)
-    iou_AB = torch.where(lies_on_AB, measure_iou(theirs_Ahw, ours_Bhw), -1.0)
+    lies_on_AB &= (areas_A[:, None] > 0) & (areas_B > 0)
+    iou_AB = measure_iou(theirs_Ahw, ours_Bhw)
+    is_its_AB = (lies_on_AB.sum(1, keepdim=True) == 1) | (iou_AB >= _MIN_SAME)
+    iou_AB = torch.where(lies_on_AB & is_its_AB, iou_AB, -1.0)
     corrections: dict[int, Candidate] = {}
     for place, number in enumerate(followed.numbers):
         best = int(iou_AB[:, place].argmax())

@@ -20,6 +20,7 @@ from tubelet.errors import SettingsError
 from tubelet.model.masks import box_around
 from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.flow_session import FlowSession
+from tubelet.model.tracking.sam2.maps import MASK_PROMPT_LOGIT
 from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.prompts import BoxPrompt
 from tubelet.records import Box
@@ -28,7 +29,8 @@ from tubelet.records import Box
 @dataclass(frozen=True, slots=True)
 class RefiningSettings:
     """When another mask is better: the judge gives it more by at least `min_gain`, and it is the same
-    thing's, with an IoU of at least `min_agreement` with the carried mask, or with that of `motion`.
+    thing's, with an IoU of at least `min_agreement` with the carried mask, or with that of `motion`. The mask
+    to go on with is then made of both, as the mean of their logits with `mix` as the better one's weight.
 
     What `motion` sees is given `motion_bonus` above the judge's word, and `still_bonus` before a camera
     that stands still: it is exact about what moves alone, and the judge has to be sure where several things
@@ -38,6 +40,7 @@ class RefiningSettings:
 
     min_gain: float = 0.05
     min_agreement: float = 0.5
+    mix: float = 1.0
     motion_bonus: float = 0.15
     still_bonus: float = 0.4
     weak: float = 0.4
@@ -111,7 +114,7 @@ def refine(
     gain_B = scores_BA.amax(1) - scores_BA[:, 0]
     num_options = options_BAhw.shape[1]
     better = {
-        number: options_BAhw[row, best_B[row]]
+        number: _mix(options_BAhw[row, 0], options_BAhw[row, best_B[row]], settings.mix)
         for row, number in enumerate(numbers)
         if 0 < best_B[row] < num_options and gain_B[row] >= settings.min_gain
     }
@@ -119,6 +122,14 @@ def refine(
         followed.replace(session.put(better)) if better else followed,
         {number: bool(best_B[row] == num_options) for row, number in enumerate(numbers)},
     )
+
+
+def _mix(carried_hw: Tensor, better_hw: Tensor, mix: float) -> Tensor:
+    """The weighted mean of logits that are as sure as a given mask's at most."""
+    carried_hw, better_hw = (
+        logits_hw.clamp(-MASK_PROMPT_LOGIT, MASK_PROMPT_LOGIT) for logits_hw in (carried_hw, better_hw)
+    )
+    return torch.lerp(carried_hw, better_hw, mix)
 
 
 def _list_options(session: FlowSession, carried_Bhw: Tensor) -> Tensor:

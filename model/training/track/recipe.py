@@ -125,7 +125,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "about": "the bundled sam2-small, from random weights, on rendered scenes: hours on two cores",
         "image_px": 256,
         "half": True,
-        "judge": {"seed": 31},
+        "judge": {"seed": 31, "num_pictures": 1600},
         "stages": [
             {
                 "name": "pictures-96",

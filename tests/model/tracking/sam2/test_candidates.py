@@ -91,6 +91,11 @@ def test_what_lies_on_two_objects_sets_none_right() -> None:
     assert list(choose_corrections([candidate(0, 20)], follow((0, 6), (19, 30)), 0.7)) == [10]
 
 
+def test_parts_that_are_followed_too_do_not_keep_the_whole_from_being_set_right() -> None:
+    followed = follow((0, 18), (2, 6), (10, 14))
+    assert list(choose_corrections([candidate(0, 20)], followed, 1.0)) == [10]
+
+
 def test_of_two_on_one_object_the_better_sets_it_right() -> None:
     found = [candidate(0, 4), candidate(0, 12)]
     assert places(choose_corrections(found, follow((0, 20)), 0.7), found) == {10: 1}

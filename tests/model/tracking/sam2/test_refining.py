@@ -83,6 +83,18 @@ def test_a_half_becomes_whole_where_the_judge_says_so_and_stays_so() -> None:
     assert measure(followed)[0] > 0.85, "it is what goes on"
 
 
+def test_what_is_mixed_lies_between_the_carried_mask_and_the_better_one() -> None:
+    red, blue = FILM.truth[0]
+    logits = []
+    for mix in (0.0, 0.6, 1.0):
+        session, carried = make_session(red=halve(red), blue=blue)
+        refined = refine(session, carried, RefiningSettings(min_agreement=0.3, mix=mix))
+        logits.append(refined.masks.logits_Bhw[0])
+    kept, mixed, better = logits
+    assert torch.equal(kept > 0, carried.logits_Bhw[0] > 0)
+    assert torch.allclose(mixed, 0.4 * kept + 0.6 * better, atol=1e-4)
+
+
 def test_the_decoder_is_asked_about_rough_masks() -> None:
     session = FlowSession(TransformersNetwork(make_model()))
     session.advance(FILM.frames[0].image)
