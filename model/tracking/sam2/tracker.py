@@ -295,19 +295,9 @@ class _Run:
 
         Weak masks are searched too, and may give way to what is found there.
         """
-        refining = self._refining
-        judged_B: list[float] = [1.0] * len(followed)
-        if refining is not None:
-            judged_B = [
-                judged
-                + self._motion_bonus(frame.time_s) * (number in moved and self._lives[number].takes_motion)
-                for number, judged in zip(
-                    followed.numbers, self._session.judge(followed.binary_Bhw).tolist(), strict=True
-                )
-            ]
-        strong = [
-            place for place, judged in enumerate(judged_B) if refining is None or judged >= refining.weak
-        ]
+        refining = self._settings.refining
+        judged_B = self._judge_followed(followed, moved, frame.time_s)
+        strong = [place for place, judged in enumerate(judged_B) if judged >= refining.weak]
         candidates = []
         if self._detector is not None:
             candidates += from_boxes(self._session, self._detector.detect(frame))
@@ -317,12 +307,24 @@ class _Run:
             found = discover(self._session, self._settings.discovery, followed_hw=covered_hw, turn=turn)
             candidates += from_masks(self._session, found)
         self._is_first = False
-        if refining is not None:
-            replacements = choose_replacements(candidates, followed, judged_B, refining)
-            for number in replacements:
-                self._lives[number].takes_motion = False
-            followed = self._prompt(replacements, followed)
-        return followed, candidates
+        replacements = choose_replacements(candidates, followed, judged_B, refining)
+        for number in replacements:
+            self._lives[number].takes_motion = False
+        return self._prompt(replacements, followed), candidates
+
+    def _judge_followed(
+        self, followed: FrameMasks, moved: Mapping[int, Candidate], time_s: float
+    ) -> list[float]:
+        """What the judge gives each mask, with the bonus of motion; 1, the best, where it is not asked."""
+        if self._refining is None:
+            return [1.0] * len(followed)
+        bonus = self._motion_bonus(time_s)
+        return [
+            judged + bonus if number in moved and self._lives[number].takes_motion else judged
+            for number, judged in zip(
+                followed.numbers, self._session.judge(followed.binary_Bhw).tolist(), strict=True
+            )
+        ]
 
     def _add_new(self, candidates: Sequence[Candidate], covered_hw: Tensor) -> FrameMasks:
         """Begin to follow the candidates that no live mask covers."""
