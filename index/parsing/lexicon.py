@@ -95,8 +95,8 @@ _CATEGORY_WORDS: Mapping[str, str] = {
     "woman": "woman|women|lady|ladies|female|businesswoman",
     "child": "child|children|kid|boy|girl|toddler|baby|babies",
     "vehicle": "vehicle|motor vehicle|line of traffic|queue of traffic|row of traffic",
-    "car": "car|auto|automobile|police car|patrol car|sports car|sport car|racing car|volvo|toyota|honda|"
-    "bmw|audi",
+    "car": "car|auto|automobile|motorcar|motor car|passenger car|police car|patrol car|sports car|sport car|"
+    "racing car|volvo|toyota|honda|bmw|audi",
     "sedan": "sedan|saloon|limousine|limo|cadillac",
     "suv": "suv|spv|jeep|crossover|cross over|off roader|land rover|range rover",
     "hatchback": "hatchback|hatch back",
