@@ -98,7 +98,7 @@ def describe_region(
     if question is None:  # one picture shows no motion that a sentence could be held against
         chosen = choose_sentence(description, attributes, None)
     else:
-        chosen = ChosenSentence(description.text, description.source, attributes)
+        chosen = ChosenSentence(description.text, description.source, attributes, None)
     return RegionAnswer(
         uri=source.uri,
         time_s=frame.time_s,

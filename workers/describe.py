@@ -23,6 +23,7 @@ from tubelet.model.describing.choosing import ChosenSentence, choose_sentence
 from tubelet.model.embedding import TextEmbedder
 from tubelet.model.recognising.base import Recogniser, Recognition
 from tubelet.model.trajectory import measure_moments, measure_motion
+from tubelet.model.trajectory.shape import tell_shape
 from tubelet.records import (
     Attributes,
     CameraStep,
@@ -59,6 +60,7 @@ class _Draft:
     start: int
     end: int
     motion: Motion
+    shape: NDArray[np.float32]
     attributes: Attributes
     views: tuple[ObjectView, ...]
     best: View
@@ -94,7 +96,11 @@ def describe_tubelets(
         ]
         requests = [
             DescribeRequest(
-                draft.views, draft.attributes, draft.motion, looks=tell_looks(recogniser, recognition)
+                draft.views,
+                draft.attributes,
+                draft.motion,
+                looks=tell_looks(recogniser, recognition),
+                shape=draft.shape,
             )
             for _, recognition, drafts in drafted
             for draft in drafts
@@ -139,7 +145,7 @@ def _make_moment(
         model_caption=description.text if by_model else "",
         model_confidence=description.confidence if by_model else 0.0,
         attributes=chosen.attributes,
-        motion=draft.motion,
+        motion=chosen.motion or draft.motion,
         path=path,
         mean_area=_mean_area(part),
         score=_mean_score(part),
@@ -204,6 +210,7 @@ def _draft_moments(
                 start=start,
                 end=end,
                 motion=motion,
+                shape=tell_shape(part, camera, motion, **size),
                 attributes=add_recognition(
                     measure_attributes(decoded, mean_area_share=area_share), recognition
                 ),
@@ -237,12 +244,9 @@ def _summarise(
             ),
             moments,
         ),
-        motion=measure_motion(
-            observations,
-            camera,
-            frame_width=video.width,
-            frame_height=video.height,
-        ),
+        motion=moments[0].motion
+        if len(moments) == 1
+        else measure_motion(observations, camera, frame_width=video.width, frame_height=video.height),
         path=_make_path(observations),
         score=_mean_score(observations),
         thumbnail=make_thumbnail(best, video),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tubelet.model.frame import Image
 from tubelet.model.masks import Mask
@@ -38,21 +41,25 @@ class Looks:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What an object is called, and how likely that is right (0..1)."""
+    """A word for what an object is or for its colour, and how likely that is right (0..1)."""
 
-    category: str
+    name: str
     score: float
 
 
 @dataclass(frozen=True, slots=True)
 class DescribeRequest:
-    """One object over one moment: a few views in time order, and what was measured about it."""
+    """One object over one moment: a few views in time order, and what was measured about it.
+
+    `shape` is its path in the numbers of `model.trajectory.shape`; None where nobody saw one.
+    """
 
     views: tuple[ObjectView, ...]
     attributes: Attributes
     motion: Motion
     question: str | None = None
     looks: Looks | None = None
+    shape: NDArray[np.float32] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +67,8 @@ class Description:
     """A sentence about an object, how sure the captioner is (0..1), and its vector (may be empty).
 
     `source` says whether a network said it, or it only tells what was measured. `familiarity` (0..1) says how
-    much the object looks like the network's training, `naming` what those of its training that look most like
-    it were called; None where nobody knows.
+    much the object looks like the network's training, `naming` and `colour` what it would be called there and
+    `way` how it moves, one of `turning.WAYS`; None where nobody knows.
     """
 
     text: str
@@ -70,6 +77,8 @@ class Description:
     source: CaptionSource = "model"
     familiarity: float | None = None
     naming: Naming | None = None
+    colour: Naming | None = None
+    way: Naming | None = None
 
 
 class Captioner(Protocol):

@@ -8,8 +8,15 @@ from tubelet.errors import InputError
 from tubelet.model.categories import agree, are_kin, choose_narrower
 from tubelet.model.describing.attributes import SLOW_LENGTHS_PER_S, compose_sentence
 from tubelet.model.describing.base import Description, Naming
-from tubelet.model.describing.sentences import SentenceFacts, are_close_colours, read_sentence, rename
-from tubelet.records import Attributes, CaptionSource, Motion
+from tubelet.model.describing.sentences import (
+    SentenceFacts,
+    are_close_colours,
+    read_sentence,
+    recolour,
+    rename,
+)
+from tubelet.model.describing.turning import TURNS
+from tubelet.records import Attributes, CaptionSource, Motion, Turn
 
 MIN_CONFIDENCE = 0.2
 """Below this a network's sentence is not shown, whatever it says."""
@@ -29,7 +36,7 @@ RIDDEN = frozenset({"bicycle", "motorcycle", "horse"})
 
 @dataclass(frozen=True, slots=True)
 class ChosenSentence:
-    """The sentence to show, who said it, and what the moment's attributes are with it.
+    """The sentence to show, who said it, and what the moment's attributes and motion are with it.
 
     `reason` says why the network's sentence was not taken; it is empty where it was, or where there was none.
     """
@@ -37,6 +44,7 @@ class ChosenSentence:
     text: str
     source: CaptionSource
     attributes: Attributes
+    motion: Motion | None
     reason: str = ""
 
 
@@ -49,36 +57,43 @@ def choose_sentence(
     measure it, as in a single picture.
     """
     if description.source == "measured":
-        return ChosenSentence(description.text, "measured", attributes)
+        return ChosenSentence(description.text, "measured", attributes, motion)
     facts = read_sentence(description.text)
     naming = _find_naming(facts, description)
-    attributes = _adopt_category(naming, attributes)
+    attributes = _adopt_colours(_list_colours(facts, description), _adopt_category(naming, attributes))
+    motion = _adopt_way(description, motion)
     if _is_at_home(description):
-        return _choose_at_home(facts, description.text, naming, attributes, motion)
+        return _choose_at_home(facts, description, naming, attributes, motion)
     if reason := _find_contradiction(facts, description, attributes, motion):
-        return ChosenSentence(compose_sentence(attributes, motion), "measured", attributes, reason)
+        return ChosenSentence(compose_sentence(attributes, motion), "measured", attributes, motion, reason)
     merged = _merge_category(facts, description.confidence, attributes)
-    return ChosenSentence(description.text, "model", merged)
+    return ChosenSentence(description.text, "model", merged, motion)
 
 
 def _choose_at_home(
-    facts: SentenceFacts, text: str, naming: Naming, attributes: Attributes, motion: Motion | None
+    facts: SentenceFacts,
+    description: Description,
+    naming: Naming,
+    attributes: Attributes,
+    motion: Motion | None,
 ) -> ChosenSentence:
     """The sentence of a network that knows such pictures, which is more than recogniser and measurement do.
 
-    `attributes` bear the name of `naming` already.
+    `attributes` bear the name of `naming` and the colours, `motion` the way that are known already.
     """
-    attributes = _adopt_colours(facts.colours, attributes)
-    reason = "" if motion is None else _find_motion_contradiction(facts, motion)
+    text = description.text
+    reason = "" if motion is None else _find_motion_contradiction(facts, description, motion)
     said = facts.category
-    if said and said != naming.category and not _is_rider(said, naming.category):
-        if are_kin(said, naming.category):
-            text = rename(text, naming.category)
+    if said and said != naming.name and not _is_rider(said, naming.name):
+        if are_kin(said, naming.name):
+            text = rename(text, naming.name)
         else:
-            reason = reason or f"it looks like a {naming.category}"
+            reason = reason or f"it looks like a {naming.name}"
+    if facts.colours and facts.colours[0] != attributes.colours[0]:
+        text = recolour(text, attributes.colours[0])
     if reason:
-        return ChosenSentence(compose_sentence(attributes, motion), "measured", attributes, reason)
-    return ChosenSentence(text, "model", attributes)
+        return ChosenSentence(compose_sentence(attributes, motion), "measured", attributes, motion, reason)
+    return ChosenSentence(text, "model", attributes, motion)
 
 
 def refuse_strange(familiarity: float | None, captioner: str) -> None:
@@ -113,6 +128,16 @@ def _find_naming(facts: SentenceFacts, description: Description) -> Naming:
     return Naming(facts.category if _is_at_home(description) else "", description.confidence)
 
 
+def _list_colours(facts: SentenceFacts, description: Description) -> tuple[str, ...]:
+    """The colours, the main one first: that of its like in training, beside what a network at home says."""
+    said = facts.colours if _is_at_home(description) else ()
+    if not _is_familiar(description) or description.colour is None:
+        return said
+    main = description.colour.name
+    others = [name for name in said[1:] if name != main]
+    return main, *((said[0],) if main in said[1:] else others)
+
+
 def _find_contradiction(
     facts: SentenceFacts, description: Description, attributes: Attributes, motion: Motion | None
 ) -> str:
@@ -122,7 +147,7 @@ def _find_contradiction(
         return "it looks like nothing the captioner was trained on"
     if confidence < MIN_CONFIDENCE:
         return f"confidence {confidence:.2f}"
-    if motion is not None and (against := _find_motion_contradiction(facts, motion)):
+    if motion is not None and (against := _find_motion_contradiction(facts, description, motion)):
         return against
     measured = attributes.colours
     if (
@@ -137,21 +162,39 @@ def _find_contradiction(
     return ""
 
 
-def _find_motion_contradiction(facts: SentenceFacts, motion: Motion) -> str:
+def _find_motion_contradiction(facts: SentenceFacts, description: Description, motion: Motion) -> str:
     if motion.stopped:
         return "it stands still" if facts.moving and not facts.still else ""
-    if facts.still and not facts.moving and motion.speed >= SLOW_LENGTHS_PER_S:
+    is_sure = _knows_way(description) or motion.speed >= SLOW_LENGTHS_PER_S
+    if facts.still and not facts.moving and is_sure:
         return "it moves"
     said, turned = facts.turn, abs(motion.turn_deg)
     if said is None or said == motion.turn:
         return ""
     if said == "none":
         return "it turns"
+    if _knows_way(description):
+        return f"it turns {motion.turn}" if motion.turn != "none" else "it goes straight"
     if motion.turn == "none":
         return "it goes straight" if turned < STRAIGHT_MAX_DEG else ""
     if "u" in (said, motion.turn):
         return "" if turned >= U_TURN_MIN_DEG else "it makes no U-turn"
     return f"it turns {motion.turn}"
+
+
+def _knows_way(description: Description) -> bool:
+    return _is_familiar(description) and description.way is not None
+
+
+def _adopt_way(description: Description, motion: Motion | None) -> Motion | None:
+    """The motion with what is known of the way. What was measured to stand has no other."""
+    if motion is None or motion.stopped or description.way is None or not _is_familiar(description):
+        return motion
+    if description.way.name == "still":
+        still = replace(motion, heading="none", heading_deg=None, speed=0.0, turn="none", turn_deg=0.0)
+        return replace(still, stopped=True, approaching=False, leaving=False)
+    turn: Turn = next(name for name in TURNS if name == description.way.name)
+    return replace(motion, turn=turn)
 
 
 def _is_other_category(said: str, recognised: str) -> bool:
@@ -167,10 +210,10 @@ def _is_rider(first: str, second: str) -> bool:
 def _adopt_category(naming: Naming, attributes: Attributes) -> Attributes:
     """What the object is called where that is known; what the recogniser called it stays a word for it."""
     recognised = attributes.category
-    if not naming.category or naming.category == recognised:
+    if not naming.name or naming.name == recognised:
         return attributes
     kinds = attributes.kinds if not recognised else (recognised, *attributes.kinds)
-    return replace(attributes, category=naming.category, category_score=naming.score, kinds=kinds)
+    return replace(attributes, category=naming.name, category_score=naming.score, kinds=kinds)
 
 
 def _adopt_colours(said: tuple[str, ...], attributes: Attributes) -> Attributes:

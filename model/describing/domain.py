@@ -1,162 +1,149 @@
-"""What a captioner was trained on, as a recogniser sees it: whether an object belongs there, and its name.
+"""What a captioner was trained on: whether an object belongs there, and what it would be called.
 
 A network trained on rendered scenes is as sure of itself on footage that it has never seen. A recogniser that
 knows photographs tells the two apart: its vectors of what the captioner was trained on lie near a few axes,
-those of anything else lie off them. Along these axes things of one name lie together, so that a linear
-classifier, learnt from the same objects, tells what one is.
+those of anything else lie off them. Of what belongs there, linear classifiers learnt from the same objects
+tell category and main colour better than the captioner's sentences do: they see the recogniser's vector, the
+captioner's own vision features and the colours that were measured, all at once. And a path tells more of a
+turn to what has seen thousands than to a formula.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from tubelet.errors import InputError, ModelError
+from tubelet.errors import ModelError
 from tubelet.model.describing.base import Looks, Naming
+from tubelet.model.describing.colour import COLOUR_NAMES
+from tubelet.model.describing.turning import WAYS, TurnReader
+from tubelet.model.trajectory.shape import NUM_NUMBERS
+from tubelet.records import Attributes
 
 DOMAIN_FILE = "domain.npz"
-NUM_AXES = 100
-RIDGE = 0.01
-"""Of the names' weights, along axes of equal spread."""
+_NUM_LAYERS = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Namer:
+    """A multinomial logistic regression from F numbers to K names: `weights_FK` and `biases_K`."""
+
+    names: tuple[str, ...]
+    weights_FK: NDArray[np.float32]
+    biases_K: NDArray[np.float32]
+
+    def name(self, seen_F: NDArray[np.float32]) -> Naming:
+        """The likeliest name, and how likely it is."""
+        logits_K = seen_F @ self.weights_FK + self.biases_K
+        shares_K = np.exp(logits_K - logits_K.max())
+        place = int(shares_K.argmax())
+        return Naming(self.names[place], float(shares_K[place] / shares_K.sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How familiar an object looks, 0 to 1, and what it would be called if it is."""
+
+    familiarity: float
+    category: Naming
+    colour: Naming
+    way: Naming | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Domain:
-    """The principal axes of a recogniser's vectors of training objects, and how far others lie off them.
+    """The principal axes of a recogniser's vectors of training objects, how far others lie off, and names.
 
     `recogniser` is `name@version`, `mean_D` the mean vector, `axes_KD` orthonormal, `distances_N` those of
     held-out objects, rising. The distance of a vector is what the axes leave of it (Hoffmann, "Kernel PCA for
     novelty detection", 2007, the linear case). Told as a share of held-out objects it is a conformal p-value
     (Bates et al., "Testing for outliers with conformal p-values", 2023).
 
-    `weights_KC` and `biases_C` are those of a multinomial logistic regression from coordinates along the axes
-    to `categories`.
+    `categories` reads the recogniser's vector and then the captioner's features (C numbers), `colours` these
+    features and then `list_shares`, `turns` the shape of a path.
     """
 
     recogniser: str
     mean_D: NDArray[np.float32]
     axes_KD: NDArray[np.float32]
     distances_N: NDArray[np.float32]
-    categories: tuple[str, ...]
-    weights_KC: NDArray[np.float32]
-    biases_C: NDArray[np.float32]
+    categories: Namer
+    colours: Namer
+    turns: TurnReader
 
-    def measure(self, looks: Looks | None) -> float | None:
-        """How familiar an object looks, 0 to 1: its `rank`, times how sure it is what it would be called.
+    @property
+    def num_features(self) -> int:
+        """C, the width of the captioner's vision features."""
+        return len(self.colours.weights_FK) - len(COLOUR_NAMES)
 
-        What lies near the axes but is like no one thing of the domain is not familiar either. None where
-        nothing is known of its looks, or another recogniser saw it.
+    def judge(
+        self,
+        looks: Looks | None,
+        seen_C: NDArray[np.float32],
+        attributes: Attributes,
+        shape: NDArray[np.float32] | None,
+    ) -> Judgement | None:
+        """What is known of an object; None where no recogniser saw it, or another one.
+
+        `seen_C` is the captioner's mean vision feature, `attributes` hold the colours that were measured,
+        `shape` is its path, if it has one. An object is familiar by its `rank`, times how sure its category
+        is: what lies near the axes but is like no one thing of the domain is not familiar either.
         """
-        rank, naming = self.rank(looks), self.name(looks)
-        return None if rank is None or naming is None else rank * naming.score
+        rank = self.rank(looks)
+        if looks is None or rank is None:
+            return None
+        category = self.categories.name(np.concatenate([looks.vector, seen_C]).astype(np.float32))
+        colour = self.colours.name(np.concatenate([seen_C, list_shares(attributes)]).astype(np.float32))
+        way = None if shape is None else self.turns.read(shape)
+        return Judgement(rank * category.score, category, colour, way)
 
     def rank(self, looks: Looks | None) -> float | None:
-        """The share of held-out objects that lie farther off the axes; None as for `measure`."""
+        """The share of held-out objects that lie farther off the axes; None as for `judge`."""
         if looks is None or looks.recogniser != self.recogniser:
             return None
-        [distance] = self._measure_distances(np.array([looks.vector], np.float32))
+        [distance] = self.measure_distances(np.array([looks.vector], np.float32))
         num_farther = len(self.distances_N) - int(np.searchsorted(self.distances_N, distance))
         return (1 + num_farther) / (1 + len(self.distances_N))
 
-    def name(self, looks: Looks | None) -> Naming | None:
-        """What an object would be called among those of the domain; None as for `measure`."""
-        if looks is None or looks.recogniser != self.recogniser:
-            return None
-        [place_K] = self.project(np.array([looks.vector], np.float32))
-        logits_C = place_K @ self.weights_KC + self.biases_C
-        shares_C = np.exp(logits_C - logits_C.max())
-        place = int(shares_C.argmax())
-        return Naming(self.categories[place], float(shares_C[place] / shares_C.sum()))
-
-    def project(self, vectors_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Coordinates along the axes: (N, K)."""
-        return np.asarray((vectors_ND - self.mean_D) @ self.axes_KD.T, np.float32)
-
-    def write(self, folder: Path) -> None:
-        """Write the domain beside a checkpoint."""
-        np.savez(
-            folder / DOMAIN_FILE,
-            recogniser=np.array(self.recogniser),
-            mean=self.mean_D.astype(np.float16),
-            axes=self.axes_KD.astype(np.float16),
-            distances=self.distances_N.astype(np.float16),
-            categories=np.array(self.categories, dtype=np.str_),
-            weights=self.weights_KC.astype(np.float16),
-            biases=self.biases_C.astype(np.float16),
-        )
-
-    def _measure_distances(self, vectors_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+    def measure_distances(self, vectors_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How far vectors lie off the axes: (N,)."""
         moved_ND = vectors_ND - self.mean_D
-        left_ND = moved_ND - self.project(vectors_ND) @ self.axes_KD
+        left_ND = moved_ND - (moved_ND @ self.axes_KD.T) @ self.axes_KD
         distances: NDArray[np.float32] = np.linalg.norm(left_ND, axis=1).astype(np.float32)
         return distances
 
+    def write(self, folder: Path) -> None:
+        """Write the domain beside a checkpoint."""
+        arrays: dict[str, Any] = {name: part.astype(np.float16) for name, part in self._list_arrays().items()}
+        for name, words in (("categories", self.categories.names), ("colours", self.colours.names)):
+            arrays[name] = np.array(words, dtype=np.str_)
+        np.savez(folder / DOMAIN_FILE, recogniser=np.array(self.recogniser), **arrays)
 
-def fit_domain(
-    recogniser: str,
-    seen_ND: NDArray[np.float32],
-    categories_N: Sequence[str],
-    held_out_ND: NDArray[np.float32],
-    *,
-    num_axes: int = NUM_AXES,
-) -> Domain:
-    """The domain of the objects that a captioner was trained on; held-out ones say what is usual.
-
-    `categories_N` are what the objects of `seen_ND` are called.
-    """
-    if len(seen_ND) <= num_axes or not len(held_out_ND):
-        raise InputError(
-            f"There are {len(seen_ND)} objects to fit a domain to and {len(held_out_ND)} to compare with",
-            expected=f"more than {num_axes}, and at least one",
-            do="render more clips",
-        )
-    # As they are read back, in 16 bits: distances must be those that will be measured.
-    mean_D = _round(seen_ND.mean(axis=0))
-    axes_KD = _round(np.linalg.svd(seen_ND - mean_D, full_matrices=False)[2][:num_axes])
-    names = tuple(sorted(set(categories_N)))
-    none = np.zeros(0, np.float32)
-    axes = Domain(recogniser, mean_D, axes_KD, none, names, none, none)
-    weights_KC, biases_C = _fit_names(
-        axes.project(seen_ND), np.array([names.index(name) for name in categories_N])
-    )
-    distances_N = np.sort(axes._measure_distances(held_out_ND))
-    return replace(axes, distances_N=distances_N, weights_KC=weights_KC, biases_C=biases_C)
+    def _list_arrays(self) -> dict[str, NDArray[np.float32]]:
+        return {
+            "mean": self.mean_D,
+            "axes": self.axes_KD,
+            "distances": self.distances_N,
+            "category_weights": self.categories.weights_FK,
+            "category_biases": self.categories.biases_K,
+            "colour_weights": self.colours.weights_FK,
+            "colour_biases": self.colours.biases_K,
+            **{f"turn_weights_{place}": part for place, part in enumerate(self.turns.weights)},
+            **{f"turn_biases_{place}": part for place, part in enumerate(self.turns.biases)},
+        }
 
 
-def _round(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return values.astype(np.float16).astype(np.float32)
-
-
-def _fit_names(
-    seen_NK: NDArray[np.float32], names_N: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weights (K, C) and biases (C) of multinomial logistic regression, ridged along axes of equal spread."""
-    from scipy.optimize import minimize  # only training fits
-
-    spread_K = np.maximum(seen_NK.std(axis=0, dtype=np.float64), 1e-6)
-    even_NK = seen_NK / spread_K
-    true_NC = np.eye(int(names_N.max()) + 1)[names_N]
-    num, num_axes = even_NK.shape
-
-    def measure(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """The loss and its slopes, at weights followed by biases."""
-        parts = flat.reshape(num_axes + 1, -1)
-        logits_NC = even_NK @ parts[:-1] + parts[-1]
-        logits_NC -= logits_NC.max(axis=1, keepdims=True)
-        logits_NC -= np.log(np.exp(logits_NC).sum(axis=1, keepdims=True))
-        excess_NC = (np.exp(logits_NC) - true_NC) / num
-        slopes = np.concatenate([even_NK.T @ excess_NC + RIDGE * parts[:-1], excess_NC.sum(axis=0)[None]])
-        loss = -(logits_NC * true_NC).sum() / num + RIDGE / 2 * np.square(parts[:-1]).sum()
-        return float(loss), slopes.ravel()
-
-    start = np.zeros((num_axes + 1) * true_NC.shape[1])
-    parts = minimize(measure, start, jac=True, method="L-BFGS-B").x.reshape(num_axes + 1, -1)
-    return (parts[:-1] / spread_K[:, None]).astype(np.float32), parts[-1].astype(np.float32)
+def list_shares(attributes: Attributes) -> list[float]:
+    """The share that was measured of each of COLOUR_NAMES; of those that no attribute names, 0."""
+    shares = dict(zip(attributes.colours, attributes.colour_shares, strict=True))
+    return [shares.get(name, 0.0) for name in COLOUR_NAMES]
 
 
 def read_domain(folder: Path) -> Domain | None:
@@ -166,26 +153,52 @@ def read_domain(folder: Path) -> Domain | None:
         return None
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            mean_D, axes_KD, distances_N, weights_KC, biases_C = (
-                arrays[name].astype(np.float32) for name in ("mean", "axes", "distances", "weights", "biases")
-            )
-            names = tuple(str(name) for name in arrays["categories"])
-            domain = Domain(
-                str(arrays["recogniser"]), mean_D, axes_KD, distances_N, names, weights_KC, biases_C
-            )
+            domain = _read_arrays(arrays)
     except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{file} cannot be read: {error}",
-            expected="a domain that training wrote",
+            expected="a domain that this version's training wrote",
             do="copy the checkpoint again, or remove that file to do without",
         ) from error
-    shapes = [part.shape for part in (domain.axes_KD, domain.weights_KC, domain.biases_C)]
-    num_axes, num_names = len(domain.axes_KD), len(domain.categories)
-    if shapes != [(num_axes, domain.mean_D.size), (num_axes, num_names), (num_names,)]:
+    shapes = {name: part.shape for name, part in domain._list_arrays().items() if name != "distances"}
+    num_dimensions, num_features = domain.mean_D.size, domain.num_features
+    num_categories, num_colours = len(domain.categories.names), len(domain.colours.names)
+    widths = (NUM_NUMBERS, *(len(part) for part in domain.turns.weights[1:]), len(WAYS))
+    expected = {
+        "mean": (num_dimensions,),
+        "axes": (len(domain.axes_KD), num_dimensions),
+        "category_weights": (num_dimensions + num_features, num_categories),
+        "category_biases": (num_categories,),
+        "colour_weights": (num_features + len(COLOUR_NAMES), num_colours),
+        "colour_biases": (num_colours,),
+        **{f"turn_weights_{place}": pair for place, pair in enumerate(pairwise(widths))},
+        **{f"turn_biases_{place}": (width,) for place, width in enumerate(widths[1:])},
+    }
+    if shapes != expected or num_features < 1:
         raise ModelError(
-            f"{file} holds axes, weights and biases of shapes {shapes}, a mean of {domain.mean_D.shape} and "
-            f"{num_names} categories",
-            expected="axes (K, D), weights (K, C), biases (C), a mean (D) and C categories",
+            f"{file} holds arrays that do not fit together: {shapes}",
+            expected=f"{expected}",
             do="copy the checkpoint again, or remove that file to do without",
         )
     return domain
+
+
+def _read_arrays(arrays: Mapping[str, ArrayLike]) -> Domain:
+    def read(name: str) -> NDArray[np.float32]:
+        return np.asarray(arrays[name]).astype(np.float32)
+
+    def read_names(name: str) -> tuple[str, ...]:
+        return tuple(str(word) for word in np.atleast_1d(np.asarray(arrays[name])))
+
+    return Domain(
+        str(arrays["recogniser"]),
+        read("mean"),
+        read("axes"),
+        read("distances"),
+        Namer(read_names("categories"), read("category_weights"), read("category_biases")),
+        Namer(read_names("colours"), read("colour_weights"), read("colour_biases")),
+        TurnReader(
+            tuple(read(f"turn_weights_{place}") for place in range(_NUM_LAYERS)),
+            tuple(read(f"turn_biases_{place}") for place in range(_NUM_LAYERS)),
+        ),
+    )

@@ -45,6 +45,7 @@ _OTHERS = re.compile(
     r"behind|in front of|ahead of|next to|beside|alongside|near|towards?|past|trail(?:s|ing)|while|as)\b"
 )
 _ANY_COLOUR = "|".join(_COLOUR_WORDS)
+_COLOUR = re.compile(rf"(?:\b(?:dark|light|bright|deep|pale)\s)?\b(?P<name>{_ANY_COLOUR})\b")
 _WORN = re.compile(
     rf"\s(?:is|in|wearing|dressed in|is in|is wearing)\s((?:\b(?:{_ANY_COLOUR}|and)\b|[\s,])+)"
 )
@@ -107,10 +108,25 @@ def rename(text: str, category: str) -> str:
     if noun is None or len(words.casefold()) != len(words):
         return text
     name = SPELLINGS.get(category, category)
-    before = words[: noun.start]
-    if article := _ARTICLE.search(before):
-        before = f"{before[: article.start(1)]}{article[1][0]}{'n' if name[0] in _SAID_AS_VOWELS else ''} "
-    return f"{before}{name}{words[noun.end :]}"
+    return f"{_fit_article(words[: noun.start], name)}{name}{words[noun.end :]}"
+
+
+def recolour(text: str, colour: str) -> str:
+    """The sentence with another main colour of its object: "An orange car turns" for "A dark red car turns".
+
+    A second colour of that name becomes the first's: "A red and white car" is "A white and red car". A text
+    that names no colour of its object stays as it is.
+    """
+    words = " ".join(text.split())
+    own = _keep_own_part(words.casefold())
+    places = _find_colours(own, find_first_category(own))
+    if not places or len(words.casefold()) != len(words):
+        return text
+    first, second = places[0], next((place for place in places[1:] if _name_colour(place) == colour), None)
+    if second is not None:  # from the end, so that places before it stay
+        words = f"{words[: second.start('name')]}{_name_colour(first)}{words[second.end() :]}"
+    before, after = words[: first.start()], words[first.end() :]
+    return f"{_fit_article(before, colour)}{colour}{after}"
 
 
 def are_close_colours(first: Iterable[str], second: Iterable[str]) -> bool:
@@ -119,19 +135,34 @@ def are_close_colours(first: Iterable[str], second: Iterable[str]) -> bool:
     return any(a == b or frozenset((a, b)) in CLOSE_COLOURS for a in first for b in names)
 
 
+def _fit_article(before: str, word: str) -> str:
+    """The words before another one, "a" and "an" made to fit where they are the last."""
+    article = _ARTICLE.search(before)
+    if article is None:
+        return before
+    return f"{before[: article.start(1)]}{article[1][0]}{'n' if word[0] in _SAID_AS_VOWELS else ''} "
+
+
 def _keep_own_part(text: str) -> str:
     found = _OTHERS.search(text)
     return text[: found.start()] if found else text
 
 
 def _read_colours(own: str, noun: NamedCategory | None) -> tuple[str, ...]:
-    """Colours before the object's noun, and behind it those it wears: "a person in red"."""
-    text = own
-    if noun is not None:
-        worn = _WORN.match(own, noun.end)
-        text = own[: noun.start] + (f" {worn[1]}" if worn else "")
-    found = (_COLOUR_WORDS[word] for word in re.findall(r"[a-z]+", text) if word in _COLOUR_WORDS)
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(map(_name_colour, _find_colours(own, noun))))
+
+
+def _find_colours(own: str, noun: NamedCategory | None) -> list[re.Match[str]]:
+    """Where colours are named before the object's noun, and behind it those it wears: "a person in red"."""
+    if noun is None:
+        return list(_COLOUR.finditer(own))
+    worn = _WORN.match(own, noun.end)
+    found = list(_COLOUR.finditer(own, 0, noun.start))
+    return found + (list(_COLOUR.finditer(own, worn.start(1), worn.end(1))) if worn else [])
+
+
+def _name_colour(place: re.Match[str]) -> str:
+    return _COLOUR_WORDS[place["name"]]
 
 
 def _read_turn(own: str) -> Turn | None:

@@ -16,14 +16,19 @@ from typing import TypeVar
 
 import psutil
 import torch
-from torch import Tensor
 
 from tubelet.errors import InputError, ModelError
 from tubelet.model.frame import Image
 from tubelet.model.masks import Mask
 from tubelet.model.pixelrefer.cache import measure_row_bytes
 from tubelet.model.pixelrefer.catalogue import find_checkpoint
-from tubelet.model.pixelrefer.encoding import ScenePool, encode_scene_tokens, encode_views, prepare_views
+from tubelet.model.pixelrefer.encoding import (
+    EncodedView,
+    ScenePool,
+    encode_scene_tokens,
+    encode_views,
+    prepare_views,
+)
 from tubelet.model.pixelrefer.generate import Decoder, Step
 from tubelet.model.pixelrefer.network import PixelRefer
 from tubelet.model.pixelrefer.object_tokens import ObjectTokens
@@ -157,6 +162,11 @@ class PixelReferCaptioner:
         """Length of an object vector."""
         return self._network.config.width
 
+    @property
+    def num_features(self) -> int:
+        """Length of a vision feature."""
+        return self._network.config.vision_width
+
     def describe(self, requests: Sequence[RegionRequest]) -> list[RegionAnswer]:
         """Answer many requests, in order, in as few passes as memory allows.
 
@@ -270,18 +280,20 @@ class PixelReferCaptioner:
         with ThreadPoolExecutor(self._num_threads) as pool:  # OpenCV, PIL and hashing leave Python alone
             ready = pool.map(lambda own: prepare_views(own, config, scenes), filter(None, views))
             prepared = [view for own in ready for view in own]
-        rows = iter(encode_views(self._network, prepared)) if prepared else iter(())
+        encoded = iter(encode_views(self._network, prepared)) if prepared else iter(())
         return [
             tuple(
-                region if isinstance(region, ObjectTokens) else self._collect(region, rows)
+                region if isinstance(region, ObjectTokens) else self._collect(region, encoded)
                 for region in regions
             )
             for regions in requests
         ]
 
-    def _collect(self, region: Region, rows: Iterator[Tensor]) -> ObjectTokens:
+    def _collect(self, region: Region, encoded: Iterator[EncodedView]) -> ObjectTokens:
         times_s = tuple(view.time_s for view in region.views) if region.is_video else None
-        return ObjectTokens(tuple(next(rows) for _ in region.views), times_s, self.name)
+        own = [next(encoded) for _ in region.views]
+        seen_C = torch.stack([view.seen_C for view in own]).mean(dim=0)
+        return ObjectTokens(tuple(view.tokens_KD for view in own), times_s, self.name, seen_C)
 
     def _encode_scene(self, request: RegionRequest, known: dict[tuple[int, ...], RegionRows]) -> RegionRows:
         """Scene tokens of every frame that a request's regions are in, in time order (PixelRefer).

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 import torch
 
+from tubelet.errors import ModelError
 from tubelet.model.describing.base import DescribeRequest, Description, ObjectView
 from tubelet.model.describing.choosing import refuse_strange
-from tubelet.model.describing.domain import Domain, read_domain
+from tubelet.model.describing.domain import DOMAIN_FILE, Domain, Judgement, read_domain
 from tubelet.model.pixelrefer.captioner import (
     ChoiceScore,
     PixelReferCaptioner,
@@ -18,6 +20,7 @@ from tubelet.model.pixelrefer.captioner import (
     phrase_question,
 )
 from tubelet.model.pixelrefer.catalogue import find_checkpoint
+from tubelet.model.pixelrefer.object_tokens import ObjectTokens
 from tubelet.model.pixelrefer.prompts import DESCRIBE_VIDEO
 from tubelet.model.pixelrefer.regions import Region, RegionView
 from tubelet.model.pixelrefer.weights import digest_weights, read_folder_config
@@ -34,7 +37,16 @@ class PixelReferDescriber:
     answers_questions = True
 
     def __init__(self, captioner: PixelReferCaptioner, domain: Domain | None = None) -> None:
-        """`domain` is what the captioner was trained on, where the checkpoint tells it."""
+        """`domain` is what the captioner was trained on, where the checkpoint tells it.
+
+        Raises ModelError for another captioner's domain.
+        """
+        if domain is not None and domain.num_features != captioner.num_features:
+            raise ModelError(
+                f"{DOMAIN_FILE} of {captioner.name} was made for {domain.num_features} vision features",
+                expected=f"{captioner.num_features}",
+                do="copy the checkpoint again, or remove that file to do without",
+            )
         self._captioner = captioner
         self._domain = domain
 
@@ -49,15 +61,20 @@ class PixelReferDescriber:
     def describe(self, requests: Sequence[DescribeRequest]) -> list[Description]:
         """One description for each request, in order. Raises InputError for a request without views."""
         answers = self._captioner.describe([_convert(request) for request in requests])
+        judged = [
+            self._judge(request, answer.objects[0]) for request, answer in zip(requests, answers, strict=True)
+        ]
         return [
             Description(
                 answer.text,
                 min(answer.confidence, 1.0),
                 answer.object_vectors[0],
-                familiarity=self._measure_familiarity(request),
-                naming=None if self._domain is None else self._domain.name(request.looks),
+                familiarity=None if known is None else known.familiarity,
+                naming=None if known is None else known.category,
+                colour=None if known is None else known.colour,
+                way=None if known is None else known.way,
             )
-            for request, answer in zip(requests, answers, strict=True)
+            for answer, known in zip(answers, judged, strict=True)
         ]
 
     def choose(self, request: DescribeRequest, choices: Sequence[str]) -> list[ChoiceScore]:
@@ -65,11 +82,19 @@ class PixelReferDescriber:
 
         Raises InputError for an object that looks like nothing the captioner was trained on: it would guess.
         """
-        refuse_strange(self._measure_familiarity(request), self.name)
+        if self._domain is not None:
+            [tokens] = self._captioner.encode([_as_region(request)])
+            known = self._judge(request, tokens)
+            refuse_strange(None if known is None else known.familiarity, self.name)
         return self._captioner.choose(_convert(request), choices)
 
-    def _measure_familiarity(self, request: DescribeRequest) -> float | None:
-        return None if self._domain is None else self._domain.measure(request.looks)
+    def _judge(self, request: DescribeRequest, tokens: ObjectTokens) -> Judgement | None:
+        if self._domain is None or tokens.seen_C is None:
+            return None
+        seen_C = tokens.seen_C.float().cpu().numpy()
+        return self._domain.judge(
+            request.looks, np.asarray(seen_C, np.float32), request.attributes, request.shape
+        )
 
 
 class LazyDescriber:
@@ -117,10 +142,14 @@ def load_describer(checkpoint: str | Path, *, device: str = "") -> LazyDescriber
 
 
 def _convert(request: DescribeRequest) -> RegionRequest:
-    region = Region(tuple(as_region_view(view) for view in request.views))
+    region = _as_region(request)
     if request.question is None:
         return RegionRequest((region,), DESCRIBE_VIDEO)
     return RegionRequest((region,), phrase_question(region, request.question))
+
+
+def _as_region(request: DescribeRequest) -> Region:
+    return Region(tuple(as_region_view(view) for view in request.views))
 
 
 def as_region_view(view: ObjectView) -> RegionView:

@@ -57,6 +57,18 @@ class PreparedView:
     starts: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedView:
+    """What the network makes of one region-frame.
+
+    `tokens_KD` are its object tokens: K of them in Lite, one for each cell and K at most in PixelRefer.
+    `seen_C` is the mean of the vision features of its cells, before the tokens look at what is around.
+    """
+
+    tokens_KD: Tensor
+    seen_C: Tensor
+
+
 class ScenePool:
     """Scenes of a batch, cut once for each frame and known by their content."""
 
@@ -129,15 +141,15 @@ def prepare_views(
 
 def encode_views(
     network: PixelRefer, views: Sequence[PreparedView], *, max_patches: int = MAX_PATCHES_PER_CALL
-) -> list[Tensor]:
-    """Object tokens of each view, in order: (K, D) in Lite, (1..K, D) in PixelRefer.
+) -> list[EncodedView]:
+    """Object tokens and features of each view, in order.
 
     In Lite a scene is encoded with the first view that needs it and kept until the last one did.
     """
     config = network.config
     last_use = {view.scene_key: place for place, view in enumerate(views)}
     scene_features: dict[bytes, Tensor] = {}
-    tokens: list[Tensor] = []
+    encoded: list[EncodedView] = []
     for pack in _pack(views, max_patches, with_context=config.is_lite):
         pictures = [view.crop for view in pack]
         fresh: dict[bytes, Image] = {}
@@ -149,10 +161,19 @@ def encode_views(
         if config.is_lite:
             scene_features.update(zip(fresh, features[2 * len(pack) :], strict=True))
             scenes = [scene_features[view.scene_key] for view in pack]
-        locals_ = features[len(pack) : 2 * len(pack)]
-        tokens += make_tokens(network, pack, features[: len(pack)], locals_, scenes)
-        scene_features = {key: kept for key, kept in scene_features.items() if last_use[key] >= len(tokens)}
-    return tokens
+        crops, locals_ = features[: len(pack)], features[len(pack) : 2 * len(pack)]
+        tokens = make_tokens(network, pack, crops, locals_, scenes)
+        encoded += map(EncodedView, tokens, map(average_cells, pack, crops))
+        scene_features = {key: kept for key, kept in scene_features.items() if last_use[key] >= len(encoded)}
+    return encoded
+
+
+def average_cells(view: PreparedView, crop_PC: Tensor) -> Tensor:
+    """The mean of the crop's features over the object's cells, over all of it where it has none: (C,)."""
+    if not len(view.patches):
+        return crop_PC.mean(dim=0)
+    weight_P = np.bincount(view.patches.ravel(), view.weights.ravel(), minlength=len(crop_PC))
+    return torch.from_numpy(weight_P / weight_P.sum()).to(crop_PC) @ crop_PC
 
 
 def make_tokens(

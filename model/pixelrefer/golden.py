@@ -79,7 +79,7 @@ def run_golden_case(folder: Path, name: str, network: PixelRefer | None = None) 
     equal = _compare_pictures(case, recorded, views, prepared, network.config)
     with torch.inference_mode():
         features = torch.cat(encode_pictures(network, [view.crop for view in prepared]))
-        rows = encode_views(network, prepared)
+        rows = [view.tokens_KD for view in encode_views(network, prepared)]
         ids = recorded["input_ids"][0].tolist()
         prompt = Prompt(tuple(PLACEHOLDER if i == region_id else i for i in ids), torch.cat(rows))
         embedded_BTD = embed_prompts(network, [prompt])

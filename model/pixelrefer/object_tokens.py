@@ -28,12 +28,14 @@ FORMAT = "tubelet-object-tokens-1"
 class ObjectTokens:
     """T_O of one object: `rows` holds one (tokens, D) a frame; `times_s` is None for an image.
 
-    `model` names the checkpoint that made them: no other one understands them.
+    `model` names the checkpoint that made them: no other one understands them. `seen_C` is the mean vision
+    feature of the object's cells over all frames; it is not stored, and None in tokens that were.
     """
 
     rows: tuple[Tensor, ...]
     times_s: tuple[float, ...] | None
     model: str
+    seen_C: Tensor | None = None
 
     @property
     def vector(self) -> tuple[float, ...]:
@@ -47,7 +49,8 @@ class ObjectTokens:
 
     def to_cpu(self) -> ObjectTokens:
         """The same tokens, holding no memory of a GPU."""
-        return ObjectTokens(tuple(rows.cpu() for rows in self.rows), self.times_s, self.model)
+        seen_C = None if self.seen_C is None else self.seen_C.cpu()
+        return ObjectTokens(tuple(rows.cpu() for rows in self.rows), self.times_s, self.model, seen_C)
 
     def to_bytes(self, precision: Precision = "float16") -> bytes:
         """Pack the tokens: 2 bytes a number, or 1 and 2 a row."""

@@ -167,11 +167,11 @@ def follow_sides(boxes_n4: Array, cut_n4: Flags, still: Array) -> Array:
         share = np.where(low_seen == high_seen, 0.5, np.where(high_seen, 1.0, 0.0))
         before[:, axis] = low[:-1] + share * (high - low)[:-1]
         after[:, axis] = low[1:] + share * (high - low)[1:]
-    steps = _apply(still[1:], after) - _apply(still[:-1], before)
+    steps = move_points(still[1:], after) - move_points(still[:-1], before)
     way = np.concatenate([[[0.0, 0.0]], np.cumsum(steps, axis=0)])
     whole = ~cut_n4.any(axis=1)
     known = whole if whole.any() else np.ones_like(whole)
-    centres = _apply(still, (boxes_n4[:, :2] + boxes_n4[:, 2:]) / 2)
+    centres = move_points(still, (boxes_n4[:, :2] + boxes_n4[:, 2:]) / 2)
     way += (centres - way)[known].mean(axis=0)
     return way
 
@@ -212,7 +212,8 @@ def _find_clear(extent: Array, cut: Flags) -> int:
     return int(np.argmax(~cut | (extent >= SLIVER_SHARE * whole)))
 
 
-def _apply(maps: Array, points: Array) -> Array:
+def move_points(maps: Array, points: Array) -> Array:
+    """Each of the points (n, 2) by its map (n, 3, 3)."""
     moved: Array = np.einsum("nij,nj->ni", maps[:, :2, :2], points) + maps[:, :2, 2]
     return moved
 

@@ -23,6 +23,7 @@ from tubelet.model.training.grammar.reading import read_caption
 from tubelet.model.training.world import RenderedClip
 from tubelet.model.training.world.spec import Action, ObjectTruth
 from tubelet.model.trajectory import measure_motion
+from tubelet.model.trajectory.shape import tell_shape
 from tubelet.orchestration.evaluation.clips import TINY_SHARE, SeenObject, list_seen, make_frames
 from tubelet.orchestration.evaluation.figures import Figure, measure_mean
 from tubelet.orchestration.evaluation.regions import as_rle
@@ -271,10 +272,12 @@ def _make_request(
     decoded = tuple(decode_view(view, (width, height)) for view in choose_views(views))
     area_share = float(np.mean([item.box.area for item in observations])) / (width * height)
     attributes = measure_attributes(decoded, mean_area_share=area_share)
+    motion = measure_motion(observations, camera, frame_width=width, frame_height=height)
     return DescribeRequest(
         decoded,
         add_recognition(attributes, recognition),
-        measure_motion(observations, camera, frame_width=width, frame_height=height),
+        motion,
+        shape=tell_shape(observations, camera, motion, frame_width=width, frame_height=height),
     )
 
 

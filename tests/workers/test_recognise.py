@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import cast
 
 import cv2
@@ -11,11 +12,12 @@ import pytest
 from numpy.typing import NDArray
 
 from tubelet.model.describing.attributes import AttributesCaptioner
-from tubelet.model.describing.base import Captioner, DescribeRequest, Description, Looks
+from tubelet.model.describing.base import Captioner, DescribeRequest, Description, Looks, Naming
 from tubelet.model.frame import Frame
 from tubelet.model.masks import encode_mask
 from tubelet.model.recognising.base import Crop, Recogniser, Recognition
 from tubelet.model.tracking.base import TrackedFrame, TrackedObject
+from tubelet.model.trajectory.shape import NUM_NUMBERS
 from tubelet.records import Box, CameraStep, Chunk, Observation, Tubelet, Video, View
 from tubelet.workers.describe import DescribedObject, describe_tubelets
 from tubelet.workers.evidence import encode_picture, make_crop
@@ -210,6 +212,27 @@ def test_a_captioner_is_told_how_the_object_looks() -> None:
     describe(captioner, ToldRecogniser())
     describe(captioner, None)
     assert captioner.looks == [Looks("told@1", (0.0, 1.0, 0.0)), None]
+
+
+class KnowingCaptioner(ToldCaptioner):
+    """Knows of a path which way it goes, and keeps what it was told of it."""
+
+    def describe(self, requests: Sequence[DescribeRequest]) -> list[Description]:
+        self.shapes = [request.shape for request in requests]
+        return [
+            replace(said, familiarity=0.5, naming=Naming("car", 0.9), way=Naming("left", 0.9))
+            for said in super().describe(requests)
+        ]
+
+
+def test_a_row_turns_as_the_captioner_knows_of_its_path() -> None:
+    captioner = KnowingCaptioner("A red car turns left.", 0.9)
+    described = describe(captioner, ToldRecogniser())
+    [moment] = described.moments
+    assert [np.shape(shape) for shape in captioner.shapes] == [(NUM_NUMBERS,)]
+    assert (moment.caption, moment.caption_source) == ("A red car turns left.", "model")
+    assert (moment.motion.turn, described.summary.motion.turn) == ("left", "left")
+    assert abs(moment.motion.turn_deg) < 5  # as measured
 
 
 def test_an_unsure_recogniser_leaves_the_category_open() -> None:

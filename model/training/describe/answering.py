@@ -77,7 +77,7 @@ def encode_regions(network: PixelRefer, regions: Sequence[PreparedRegion]) -> li
         )
         rows = iter(make_tokens(network, views, crops, locals_, scenes))
     else:
-        rows = iter(encode_views(network, views))
+        rows = (view.tokens_KD for view in encode_views(network, views))
     return [tuple(next(rows) for _ in region.views) for region in regions]
 
 

@@ -52,9 +52,10 @@ simple scenes without a download or a GPU. Real footage deserves the published w
 - Unlike the published recipe there is a stage 0: the vision encoder learnt category and colours from single
   crops, and the decoder motion from {recipe.paths.num_clips} clips that were traced and not painted, both
   through heads that were thrown away. After it the vision encoder stays frozen.
-- `domain.npz` holds how up to {recipe.num_domain_objects} of its objects look to the recogniser, and what
-  they are called. Of an object that looks like none of them, its sentence is kept and not shown; one that
-  looks like some of them is called what they are ([the rule](../../../docs/describing.md)).
+- `domain.npz` holds how the objects of {recipe.domain.num_clips} further clips look to the recogniser and to
+  its own vision encoder, and their categories and colours. Of an object that looks like none of them, its
+  sentence is kept and not shown; one that looks like some of them is called and coloured as they are
+  ([the rule](../../../docs/describing.md)).
 - Tokenizer: byte-level BPE of {config.vocab_size} tokens from the grammar and general English, with
   Qwen2.5's chat tokens.
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tubelet.model.describing.domain import NUM_AXES
 from tubelet.model.pixelrefer.config import PixelReferConfig
+from tubelet.model.training.describe.domains import NUM_AXES
 from tubelet.model.training.describe.pool import PoolPlan
 from tubelet.model.training.describe.rendered import Kind
 from tubelet.model.training.schedule import LoopSettings, PartRate
@@ -95,19 +95,22 @@ class SmallRecipe:
     warm_up_batch: int
     paths: PoolPlan
     held_out_paths: PoolPlan
+    domain: PoolPlan
+    """Clips whose objects tell what the network knows, and what such things are called."""
+    turns: PoolPlan
+    """Clips that are traced to learn which way a path turns."""
     motion: PathStage
     words: PathStage
     stages: tuple[AnswerStage, ...]
     seed: int = 1
     num_texts: int = 30_000
     """Moments of the grammar that the tokenizer is learnt from."""
-    num_domain_objects: int = 3000
     num_domain_axes: int = NUM_AXES
-    """What tells, with a recogniser, how much an object looks like those of the clips."""
+    """Of what tells, with a recogniser, how much an object looks like those of `domain`."""
 
 
 def _list_specs(
-    num_frames: int, frame_rate: float, split: Literal["train", "held-out"]
+    num_frames: int, frame_rate: float, split: Literal["train", "held-out"], *, encode: float = 0.0
 ) -> tuple[ClipSpec, ...]:
     """Sizes and themes in turn: mostly small frames, some larger."""
     sizes = ((320, 180), (320, 240), (320, 180), (480, 270))
@@ -120,7 +123,7 @@ def _list_specs(
             height=height,
             split=split,
             theme=theme,
-            encode=0.0,
+            encode=encode,
         )
         for (width, height), theme in zip(sizes, themes, strict=True)
     )
@@ -162,6 +165,8 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
         warm_up_batch=64,
         paths=PoolPlan(20_000, _list_specs(10, 2.0, "train"), 1_000_000 * seed + 600_000, 1000),
         held_out_paths=PoolPlan(1000, _list_specs(10, 2.0, "held-out"), 1_000_000 * seed + 600_000, 1000),
+        domain=PoolPlan(1300, _list_specs(8, 2.0, "train", encode=0.5), 1_000_000 * seed + 700_000),
+        turns=PoolPlan(6000, _list_specs(24, 6.0, "train"), 1_000_000 * seed + 800_000),
         motion=PathStage(
             LoopSettings(
                 steps=1000,

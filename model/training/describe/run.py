@@ -51,6 +51,7 @@ from tubelet.model.training.describe.pool import KeepViews, Pool, RenderClip, ma
 from tubelet.model.training.describe.recipe import AnswerStage, PathStage, SmallRecipe
 from tubelet.model.training.describe.rendered import talk_about
 from tubelet.model.training.describe.tuning import save_into
+from tubelet.model.training.describe.turning import fit_turns, gather_turns
 from tubelet.model.training.describe.warm_up import CropBatches, WarmUpModel, measure_warm_up, whiten_patches
 from tubelet.model.training.describe.word_stage import WordModel
 from tubelet.model.training.grammar.facts import (
@@ -88,6 +89,7 @@ def make_pools(recipe: SmallRecipe, work: Path, sources: Sources) -> None:
     make_pool(work / "held-out", recipe.held_out, sources.render_clip, sources.keep_views)
     make_pool(work / "pictures", recipe.pictures, sources.render_image, sources.keep_views)
     make_pool(work / "clips", recipe.clips, sources.render_clip, sources.keep_views)
+    make_pool(work / "domain", recipe.domain, sources.render_clip, sources.keep_views)
     make_paths(work / "paths-held-out", recipe.held_out_paths, sources.trace_clip)
     make_paths(work / "paths", recipe.paths, sources.trace_clip)
 
@@ -125,10 +127,12 @@ def train_small(recipe: SmallRecipe, out: Path, work: Path, sources: Sources) ->
     judged = _choose_judged(recipe, work)
     figures = _judge(network, tokenizer, judged)
     domain = make_domain(
-        Pool(work / "clips"),
+        Pool(work / "domain"),
         Pool(work / "held-out"),
         sources.look_at,
-        num_objects=recipe.num_domain_objects,
+        sources.decode_view,
+        network,
+        fit_turns(gather_turns(recipe.turns, sources.trace_clip), seed=recipe.seed),
         num_axes=recipe.num_domain_axes,
     )
     save_checkpoint(out, network.half(), tokenizer)

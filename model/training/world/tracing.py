@@ -6,7 +6,7 @@ outline that a picture shows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -18,7 +18,8 @@ from tubelet.model.training.world.camera import Lens, make_lens
 from tubelet.model.training.world.paths import Places
 from tubelet.model.training.world.render import conclude_truth
 from tubelet.model.training.world.scene import make_scene
-from tubelet.model.training.world.spec import ClipSpec, ObjectTruth, Relation
+from tubelet.model.training.world.spec import CameraPose, ClipSpec, ObjectTruth, Relation
+from tubelet.records import CameraStep
 
 OUTLINE_SHARE = 0.6
 """How much of its box an object covers, about."""
@@ -26,7 +27,7 @@ OUTLINE_SHARE = 0.6
 MIN_INSIDE = 0.2
 """An object of whose box less is in the picture is not seen."""
 
-NEAREST_M = 0.3
+NEAREST_M, FARTHEST_M = 0.3, 60.0
 
 _CORNERS_83 = np.array(list(product((-0.5, 0.5), (-0.5, 0.5), (0.0, 1.0))))
 
@@ -36,7 +37,8 @@ class TracedClip:
     """What is true of a clip and where its objects are seen.
 
     `boxes` holds (T, 4) for each object's number: x0, y0, x1, y1 in pixels, cut at the picture's borders; NaN
-    where it is out of sight.
+    where it is out of sight. `camera` are its steps, as a tracker would estimate them from the ground; none
+    where it stands.
     """
 
     objects: tuple[ObjectTruth, ...]
@@ -44,6 +46,7 @@ class TracedClip:
     frame_size: tuple[int, int]
     times_s: tuple[float, ...]
     boxes: Mapping[int, NDArray[np.float64]]
+    camera: tuple[CameraStep, ...] = ()
 
 
 def trace_clip(seed: int, spec: ClipSpec) -> TracedClip:
@@ -69,7 +72,48 @@ def trace_clip(seed: int, spec: ClipSpec) -> TracedClip:
         (spec.width, spec.height),
         tuple(float(time_s) for time_s in scene.times),
         {item.number: boxes_TA4[:, actor_of[item.number]] for item in truth.objects},
+        _list_steps(scene.camera.poses, scene.times, spec),
     )
+
+
+def _list_steps(
+    poses: Sequence[CameraPose], times: Sequence[float] | NDArray[np.float64], spec: ClipSpec
+) -> tuple[CameraStep, ...]:
+    """The affine map that fits how the ground moves in the picture, from each frame to the next."""
+    if all(pose == poses[0] for pose in poses):
+        return ()
+    lenses = [make_lens(pose, spec.width, spec.height) for pose in poses]
+    steps = []
+    for before, after, time_s in zip(lenses, lenses[1:], times[1:], strict=False):
+        ground_n3 = _see_ground(before)
+        seen_n2, then_n2 = (_see(lens, ground_n3) for lens in (before, after))
+        flat_n3 = np.column_stack([seen_n2, np.ones(len(seen_n2))])
+        matrix_32, *_ = np.linalg.lstsq(flat_n3, then_n2, rcond=None)
+        a, b, c, d, e, f = matrix_32.T.ravel().tolist()
+        steps.append(CameraStep(float(time_s), (a, b, c, d, e, f)))
+    return tuple(steps)
+
+
+def _see_ground(lens: Lens) -> NDArray[np.float64]:
+    """Where rays through a grid of pixels meet the ground, or how far one sees: (n, 3)."""
+    x, y = np.meshgrid(np.linspace(0, lens.width, 9), np.linspace(0, lens.height, 7))
+    rays_n3 = np.column_stack(
+        [
+            (x.ravel() - lens.width / 2) / lens.focal,
+            (y.ravel() - lens.height / 2) / lens.focal,
+            np.ones(x.size),
+        ]
+    )
+    ways_n3 = rays_n3 @ lens.axes
+    ways_n3 /= np.linalg.norm(ways_n3, axis=1, keepdims=True)
+    reach_n = np.where(ways_n3[:, 2] < 0, -lens.position[2] / np.minimum(ways_n3[:, 2], -1e-6), FARTHEST_M)
+    return lens.position + ways_n3 * np.minimum(reach_n, FARTHEST_M)[:, None]
+
+
+def _see(lens: Lens, points_n3: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pixels of points in front of the camera: (n, 2)."""
+    seen_n3 = (points_n3 - lens.position) @ lens.axes.T @ lens.matrix.T
+    return np.asarray(seen_n3[:, :2] / np.maximum(seen_n3[:, 2:], NEAREST_M))
 
 
 def _project(actor: Actor, places: Places, index: int, lens: Lens) -> tuple[NDArray[np.float64], float]:

@@ -97,6 +97,51 @@ def test_what_looks_like_it_in_training_names_an_object_that_the_network_knows()
     assert choose_sentence(strange, RED_CAR, LEFT).attributes == RED_CAR
 
 
+def test_what_looks_like_it_in_training_tells_the_main_colour_of_an_object_that_the_network_knows() -> None:
+    answer = replace(say("A blue and white car turns left."), familiarity=0.4, colour=Naming("orange", 0.9))
+    chosen = choose_sentence(answer, RED_CAR, LEFT)
+    assert (chosen.source, chosen.text) == ("model", "An orange and white car turns left.")
+    assert chosen.attributes.colours == ("orange", "white")
+    swapped = choose_sentence(replace(answer, colour=Naming("white", 0.6)), RED_CAR, LEFT)
+    assert (swapped.text, swapped.attributes.colours) == (
+        "A white and blue car turns left.",
+        ("white", "blue"),
+    )
+    same = choose_sentence(replace(answer, colour=Naming("blue", 0.9)), RED_CAR, LEFT)
+    assert (same.text, same.attributes.colours) == (answer.text, ("blue", "white"))
+    silent = choose_sentence(replace(answer, text="A car turns left."), RED_CAR, LEFT)
+    assert (silent.text, silent.attributes.colours) == ("A car turns left.", ("orange",))
+    path = choose_sentence(answer, RED_CAR, STRAIGHT)
+    assert path.text == "A medium orange and white car moves to the left."
+    unsure = choose_sentence(replace(answer, confidence=0.1), RED_CAR, LEFT)
+    assert unsure.text == "A medium orange car moves to the left and turns left."
+    strange = replace(answer, familiarity=MIN_FAMILIARITY / 2)
+    assert choose_sentence(strange, RED_CAR, LEFT).attributes == RED_CAR
+
+
+def test_a_path_like_those_of_training_turns_as_they_did() -> None:
+    answer = replace(say("A red car turns left."), familiarity=0.4, way=Naming("left", 0.9))
+    chosen = choose_sentence(answer, RED_CAR, STRAIGHT)  # by the formula, 3 degrees
+    assert (chosen.source, chosen.text) == ("model", answer.text)
+    assert chosen.motion == replace(STRAIGHT, turn="left")
+    straight = choose_sentence(replace(answer, way=Naming("none", 0.9)), RED_CAR, LEFT)
+    assert (straight.source, straight.reason) == ("measured", "it goes straight")
+    assert straight.text == "A medium red car moves to the left."
+    u_turn = choose_sentence(replace(answer, way=Naming("u", 0.9)), RED_CAR, LEFT)
+    assert u_turn.text.endswith("makes a U-turn.")
+    still = choose_sentence(answer, RED_CAR, STILL)
+    assert still.motion == STILL
+    stands = choose_sentence(replace(answer, way=Naming("still", 0.9)), RED_CAR, LEFT)
+    assert (stands.motion, stands.reason) == (STILL, "it stands still")
+    slow = replace(STRAIGHT, speed=0.1)
+    parked = replace(answer, text="A red car is parked.", way=Naming("none", 0.9))
+    assert choose_sentence(parked, RED_CAR, slow).reason == "it moves"
+    assert choose_sentence(replace(parked, way=None), RED_CAR, slow).source == "model"
+    for unknown in (replace(answer, familiarity=MIN_FAMILIARITY / 2), replace(answer, familiarity=None)):
+        assert choose_sentence(unknown, RED_CAR, STRAIGHT).motion == STRAIGHT
+    assert choose_sentence(answer, RED_CAR, None).motion is None
+
+
 @pytest.mark.parametrize(
     ("said", "measured", "colours", "shares"),
     [

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from tubelet.index.parsing import lexicon
 from tubelet.model.describing.colour import COLOUR_NAMES
-from tubelet.model.describing.sentences import CLOSE_COLOURS, are_close_colours, read_sentence, rename
+from tubelet.model.describing.sentences import (
+    CLOSE_COLOURS,
+    are_close_colours,
+    read_sentence,
+    recolour,
+    rename,
+)
 from tubelet.records import Turn
 
 
@@ -94,3 +100,38 @@ def test_any_text_can_be_read(text: str) -> None:
 )
 def test_an_object_is_called_something_else(text: str, category: str, renamed: str) -> None:
     assert rename(text, category) == renamed
+
+
+@pytest.mark.parametrize(
+    ("text", "colour", "recoloured"),
+    [
+        ("A red car turns left.", "orange", "An orange car turns left."),
+        ("An orange car turns left.", "red", "A red car turns left."),
+        (
+            "There is a dark blue van, followed by a blue bus.",
+            "grey",
+            "There is a grey van, followed by a blue bus.",
+        ),
+        ("A red and white bus stops.", "blue", "A blue and white bus stops."),
+        ("A red and white bus stops.", "white", "A white and red bus stops."),
+        ("A light red and dark white bus stops.", "white", "A white and dark red bus stops."),
+        ("A person in silver and black walks.", "black", "A person in black and grey walks."),
+        (
+            "A person wearing pink walks past a pink box.",
+            "red",
+            "A person wearing red walks past a pink box.",
+        ),
+        ("A car turns left behind a red van.", "blue", "A car turns left behind a red van."),
+        ("Something red rolls.", "green", "Something green rolls."),
+        ("", "red", ""),
+    ],
+)
+def test_an_object_is_of_another_colour(text: str, colour: str, recoloured: str) -> None:
+    assert recolour(text, colour) == recoloured
+
+
+@given(st.text(), st.sampled_from(COLOUR_NAMES))
+def test_any_text_is_recoloured_or_left(text: str, colour: str) -> None:
+    said = read_sentence(text).colours
+    changed = read_sentence(recolour(text, colour)).colours
+    assert changed == said or (changed[0] == colour and set(changed) <= {colour, *said})

@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.model.describing.test_domain import make_reader
 from tests.model.pixelrefer.checkpoint_factory import make_folder, make_weights, write_folder
 from tests.model.pixelrefer.region_factory import make_captioner, make_frame, make_mask
 from tubelet.errors import InputError, ModelError
 from tubelet.model.describing.base import Captioner, DescribeRequest, Looks, ObjectView
-from tubelet.model.describing.domain import fit_domain
+from tubelet.model.describing.colour import COLOUR_NAMES
 from tubelet.model.pixelrefer.captioner import PixelReferCaptioner, RegionRequest
 from tubelet.model.pixelrefer.debug import DEBUG_CONFIG, make_debug_network
 from tubelet.model.pixelrefer.describer import LazyDescriber, PixelReferDescriber, load_describer
+from tubelet.model.training.describe.domains import SeenObjects, fit_domain
+from tubelet.model.trajectory.shape import NUM_NUMBERS
 from tubelet.records import Attributes, Box, Motion
 
 CAPTIONER = make_captioner()
@@ -74,14 +77,19 @@ def test_a_describer_knows_what_it_was_trained_on(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     seen = np.zeros((80, 6), np.float32)
     seen[:, :2] = generator.normal(size=(80, 2))
-    names = ["dog" if x > 0 else "car" for x in seen[:, 0]]
+    names = tuple("dog" if x > 0 else "car" for x in seen[:, 0])
     held_out = seen + generator.normal(scale=0.01, size=(80, 6))
-    domain = fit_domain("eyes@1", seen, names, held_out, num_axes=2)
+    looks = generator.normal(scale=0.01, size=(80, CONFIG.vision_width)).astype(np.float32)
+    shares = np.zeros((80, len(COLOUR_NAMES)), np.float32)
+    objects = SeenObjects("eyes@1", seen, looks, shares, names, ("red", "white") * 40)
+    domain = fit_domain(objects, held_out, make_reader(), num_axes=2)
     folder, _ = make_folder(tmp_path / "small-lite", CONFIG)
     domain.write(folder)
     describer = load_describer(folder, device="cpu")
     known, strange = (
-        dataclasses.replace(_request(VIEW), looks=Looks("eyes@1", vector))
+        dataclasses.replace(
+            _request(VIEW), looks=Looks("eyes@1", vector), shape=np.ones(NUM_NUMBERS, np.float32)
+        )
         for vector in ((0.3, -0.5, 0, 0, 0, 0), (0, 0, 0, 0, 1.0, 0))
     )
     answers = describer.describe([known, strange, _request(VIEW)])
@@ -89,11 +97,30 @@ def test_a_describer_knows_what_it_was_trained_on(tmp_path: Path) -> None:
     assert answers[0].familiarity > 0.5
     assert answers[1].familiarity == pytest.approx(1 / 81, abs=0.02)
     assert answers[0].naming is not None
-    assert answers[0].naming.category == "dog"
-    assert (answers[2].familiarity, answers[2].naming) == (None, None)
+    assert answers[0].naming.name == "dog"
+    assert answers[0].colour is not None
+    assert answers[0].colour.name in ("red", "white")
+    assert answers[0].way is not None
+    assert answers[0].way.name == "left"
+    unknown = answers[2]
+    assert (unknown.familiarity, unknown.naming, unknown.colour, unknown.way) == (None, None, None, None)
     assert sum(score.probability for score in describer.choose(known, ("Yes", "No"))) == pytest.approx(1)
     with pytest.raises(InputError, match=r"nothing small-lite@\w+ was trained on"):
         describer.choose(strange, ("Yes", "No"))
+
+
+def test_a_domain_of_another_captioner_is_refused() -> None:
+    objects = SeenObjects(
+        "eyes@1",
+        np.eye(6, dtype=np.float32),
+        np.eye(6, CONFIG.vision_width - 1, dtype=np.float32),
+        np.zeros((6, len(COLOUR_NAMES)), np.float32),
+        ("dog", "car") * 3,
+        ("red", "white") * 3,
+    )
+    domain = fit_domain(objects, np.eye(6, dtype=np.float32), make_reader(), num_axes=2)
+    with pytest.raises(ModelError, match="vision features"):
+        PixelReferDescriber(CAPTIONER, domain)
 
 
 def test_a_lazy_describer_knows_itself_before_it_reads_the_weights(tmp_path: Path) -> None:

@@ -104,6 +104,6 @@ def test_tokens_are_those_of_the_description(size: tuple[int, int], num_views: i
                 permutations=[order for order in orders if order is not None],
             )
             packed = encode_views(NETWORK, prepared)
-            for tokens, view, order in zip(packed, views, orders, strict=True):
+            for encoded, view, order in zip(packed, views, orders, strict=True):
                 plain = _tokenize_plainly(NETWORK, view, len(views), order)
-                torch.testing.assert_close(tokens, plain, rtol=1e-4, atol=1e-4)
+                torch.testing.assert_close(encoded.tokens_KD, plain, rtol=1e-4, atol=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from tests.model.pixelrefer.region_factory import make_frame, make_mask, make_re
 from tubelet.model.pixelrefer.config import MODEL_TYPES, PUBLISHED_SHAPES, read_config, write_config
 from tubelet.model.pixelrefer.debug import DEBUG_CONFIG, make_debug_network
 from tubelet.model.pixelrefer.encoding import (
+    PreparedView,
     ScenePool,
+    average_cells,
     collect_cells,
     encode_pictures,
     encode_views,
@@ -21,6 +24,10 @@ from tubelet.model.pixelrefer.encoding import (
 )
 from tubelet.model.pixelrefer.network import PixelRefer, bucket_pictures, cluster_cells
 from tubelet.model.pixelrefer.regions import RegionView
+
+
+def _tokens(network: PixelRefer, views: Sequence[PreparedView], **options: int) -> list[Tensor]:
+    return [view.tokens_KD for view in encode_views(network, views, **options)]
 
 
 def _cluster_plainly(cells: Tensor, starts: Tensor, num_rounds: int) -> Tensor:
@@ -88,6 +95,20 @@ def test_a_region_with_few_cells_is_filled_with_zeros() -> None:
     assert tokens[1].abs().sum(dim=1).gt(0).all()
 
 
+def test_a_regions_feature_is_the_mean_over_its_cells() -> None:
+    network = make_debug_network()
+    prepared = prepare_views(make_region(0, 2).views, network.config, ScenePool(network.config))
+    with torch.inference_mode():
+        features = encode_pictures(network, [view.crop for view in prepared])
+        encoded = encode_views(network, prepared)
+    for view, crop, own in zip(prepared, features, encoded, strict=True):
+        weights = torch.from_numpy(view.weights)
+        cells = (crop[torch.from_numpy(view.patches)] * weights[..., None]).sum(dim=1)
+        torch.testing.assert_close(own.seen_C, cells.mean(dim=0), rtol=1e-4, atol=1e-5)
+    empty = dataclasses.replace(prepared[0], patches=prepared[0].patches[:0], weights=prepared[0].weights[:0])
+    torch.testing.assert_close(average_cells(empty, features[0]), features[0].mean(dim=0))
+
+
 def test_objects_of_one_frame_keep_their_own_surroundings() -> None:
     """The reference gives every object of a frame the first one's local picture; here each has its own."""
     network = make_debug_network()
@@ -99,7 +120,7 @@ def test_objects_of_one_frame_keep_their_own_surroundings() -> None:
     assert together[0].scene_key == together[1].scene_key
     assert not np.array_equal(together[0].local, together[1].local)
     with torch.inference_mode():
-        torch.testing.assert_close(encode_views(network, together)[1], encode_views(network, alone)[0])
+        torch.testing.assert_close(_tokens(network, together)[1], _tokens(network, alone)[0])
 
 
 def test_a_scene_is_encoded_once_for_all_its_objects(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,8 +152,8 @@ def test_scenes_that_no_view_needs_any_more_are_let_go() -> None:
     scenes = ScenePool(network.config)
     prepared = [prepare_views([view], network.config, scenes)[0] for view in views]
     with torch.inference_mode():
-        together = encode_views(network, prepared, max_patches=1)
-        alone = [encode_views(network, [view])[0] for view in prepared]
+        together = _tokens(network, prepared, max_patches=1)
+        alone = [_tokens(network, [view])[0] for view in prepared]
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
@@ -143,8 +164,8 @@ def test_views_packed_in_several_calls_have_the_same_tokens() -> None:
         view for seed in range(4) for view in prepare_views(make_region(seed).views, network.config, scenes)
     ]
     with torch.inference_mode():
-        one_call = torch.cat(encode_views(network, prepared))
-        many_calls = torch.cat(encode_views(network, prepared, max_patches=1))
+        one_call = torch.cat(_tokens(network, prepared))
+        many_calls = torch.cat(_tokens(network, prepared, max_patches=1))
     torch.testing.assert_close(one_call, many_calls, rtol=1e-4, atol=1e-4)
 
 
@@ -153,8 +174,8 @@ def test_half_precision_runs_and_stays_near(dtype: torch.dtype) -> None:
     network = make_debug_network()
     views = prepare_views(make_region(0, 2).views, network.config, ScenePool(network.config))
     with torch.inference_mode():
-        exact = torch.cat(encode_views(network, views))
-        rough = torch.cat(encode_views(network.to(dtype), views))
+        exact = torch.cat(_tokens(network, views))
+        rough = torch.cat(_tokens(network.to(dtype), views))
     assert rough.dtype == dtype
     similarity = torch.nn.functional.cosine_similarity(exact, rough.float(), dim=1)
     assert similarity.mean() > 0.97

@@ -76,6 +76,8 @@ def make_toy_recipe(**changes: object) -> SmallRecipe:
         ),
         warm_up_batch=8,
         paths=replace(PLAN, num_clips=30),
+        domain=PLAN,
+        turns=replace(PLAN, num_clips=20),
         held_out_paths=replace(PLAN, num_clips=20, specs=(replace(SPEC, split="held-out"),)),
         motion=PathStage(paths_loop, 8, kinds, 2),
         words=PathStage(paths_loop, 4, kinds, 2, bare_until=8, timed_from=16),
@@ -90,7 +92,6 @@ def make_toy_recipe(**changes: object) -> SmallRecipe:
             ),
         ),
         num_texts=200,
-        num_domain_objects=8,
         num_domain_axes=2,
     )
     return replace(recipe, **changes)

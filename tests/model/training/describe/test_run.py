@@ -13,6 +13,7 @@ import torch
 
 from tests.model.training.describe.conftest import CONFIG, PLAN, SOURCES, make_toy_recipe
 from tubelet.errors import InputError
+from tubelet.model.describing.base import Looks
 from tubelet.model.describing.domain import read_domain
 from tubelet.model.pixelrefer.captioner import PixelReferCaptioner, RegionRequest
 from tubelet.model.pixelrefer.describer import as_region_view, load_describer
@@ -21,6 +22,7 @@ from tubelet.model.pixelrefer.regions import Region
 from tubelet.model.pixelrefer.weights import load_checkpoint
 from tubelet.model.training.describe.answering import AnswerModel
 from tubelet.model.training.describe.batches import MomentBatches, move_places
+from tubelet.model.training.describe.domains import look_at_objects
 from tubelet.model.training.describe.features import join_region, make_features, prepare_clip
 from tubelet.model.training.describe.pool import Pool, make_pool
 from tubelet.model.training.describe.run import make_network, make_tokenizer, train_small
@@ -65,9 +67,15 @@ def test_the_checkpoint_is_the_products(trained: Path) -> None:
     assert load_describer(trained / "out").object_dimensions == CONFIG.width
     domain = read_domain(trained / "out")
     assert domain is not None
-    [looks] = SOURCES.look_at([views])
-    assert domain.recogniser == looks.recogniser
-    assert (domain.measure(looks) or 0) > 0.2  # it was trained on
+    objects = look_at_objects(Pool(trained / "work" / "domain"), SOURCES.look_at, decode_view, network)
+    assert domain.recogniser == objects.recogniser
+    ranks = [domain.rank(Looks(objects.recogniser, tuple(own))) or 0 for own in objects.looks_ND.tolist()]
+    assert np.mean(ranks) > 0.2  # it was trained on them
+    assert domain.num_features == CONFIG.vision_width
+    assert (domain.categories.names, domain.colours.names) == (
+        tuple(sorted(set(objects.categories))),
+        tuple(sorted(set(objects.colours))),
+    )
     card = (trained / "out" / "README.md").read_text()
     assert "--recipe small --seed 1" in card
     assert "| 2-instruction | 12 |" in card

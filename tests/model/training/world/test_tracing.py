@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tubelet.model.tracking.camera import estimate_step, to_grey
 from tubelet.model.training.world import ClipSpec, RenderedClip, TracedClip, render_clip, trace_clip
 
 SPEC = ClipSpec(num_frames=4, frame_rate=2.0, width=160, height=90, theme="traffic", degrade=False)
@@ -53,6 +54,28 @@ def test_boxes_hold_what_the_pictures_show(clips: list[tuple[TracedClip, Rendere
                 assert (columns.max() + 1 - columns.min()) > 0.4 * (x1 - x0)
                 checked += 1
     assert checked > len(SEEDS)
+
+
+def test_a_moving_camera_is_told_as_a_tracker_would_estimate_it() -> None:
+    """What is nothing but ground moves in the picture as the steps say."""
+    spec = replace(SPEC, width=320, height=180, frame_rate=6.0)
+    errors = []
+    for seed in range(16):
+        traced = trace_clip(seed, spec)
+        assert len(traced.camera) in (0, spec.num_frames - 1)
+        if not traced.camera:
+            continue
+        rendered = render_clip(seed, spec)
+        grey = [to_grey(frame) for frame in rendered.frames_THWC]
+        for place, step in enumerate(traced.camera):
+            assert step.time_s == pytest.approx(traced.times_s[place + 1])
+            estimated = estimate_step(grey[place], grey[place + 1], rendered.labels_THW[place] == 0)
+            points = np.array([[80.0, 140.0], [240.0, 140.0], [160.0, 100.0]])
+            told = np.array(step.matrix).reshape(2, 3)
+            moved = [points @ matrix[:, :2].T + matrix[:, 2] for matrix in (estimated, told)]
+            errors.append(float(np.abs(moved[0] - moved[1]).mean()))
+    assert len(errors) >= 9
+    assert np.median(errors) < 0.7
 
 
 def test_a_seed_traces_the_same_paths_in_every_size() -> None:

@@ -1,0 +1,164 @@
+"""Teaching which way a path turns and what stands: traced clips, seen as a tracker would see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from tubelet.errors import InputError
+from tubelet.model.describing.turning import WAYS, TurnReader, Way
+from tubelet.model.training.describe.imperfect import MIN_AREA_SHARE
+from tubelet.model.training.describe.paths import JITTER, ObjectPath, TraceClip
+from tubelet.model.training.describe.pool import PoolPlan
+from tubelet.model.training.describe.rendered import MIN_MOVING_VIEWS
+from tubelet.model.training.grammar.facts import tell_moment
+from tubelet.model.training.world.tracing import OUTLINE_SHARE, TracedClip
+from tubelet.model.trajectory import measure_motion
+from tubelet.model.trajectory.shape import NUM_NUMBERS, tell_shape
+from tubelet.records import Box, CameraStep, Observation
+
+MIN_STRETCH_S = 1.2
+SIZE_SPREAD = 0.06
+"""Standard deviation of how much too large or small all boxes of an object are, as a share of its side."""
+
+WIDTH, NUM_EPOCHS, BATCH, RATE, DROPOUT = 128, 40, 128, 4e-3, 0.2
+NOISE = 0.02
+"""Added to numbers of equal spread, so that no path is learnt by heart."""
+
+Examples = tuple[NDArray[np.float32], NDArray[np.int64]]
+"""Shapes (N, NUM_NUMBERS) and the places of their ways in WAYS (N,)."""
+
+_MIRRORED: dict[Way, Way] = {"left": "right", "right": "left"}
+
+
+def gather_turns(plan: PoolPlan, trace: TraceClip) -> Examples:
+    """Every object's whole path and a stretch of it, each as it is and mirrored.
+
+    Left out are stretches of which nobody can say how they turn. Raises InputError where nothing is left.
+    """
+    shapes, ways = [], []
+    for number in range(plan.num_clips):
+        seed = plan.first_seed + number
+        clip = trace(seed, plan.specs[number % len(plan.specs)])
+        generator = np.random.default_rng([seed, 0x5475726E])
+        for path in _list_paths(clip):
+            for start_s, end_s in _draw_stretches(path, generator):
+                facts = tell_moment(path, path.truth, start_s, end_s)
+                within = (path.times_s >= start_s) & (path.times_s <= end_s)
+                if facts is None or within.sum() < MIN_MOVING_VIEWS:
+                    continue
+                way: Way = "still" if set(facts.actions) == {"parked"} else facts.turn
+                boxes_N4 = _spoil(path.boxes_N4[within], clip.frame_size, generator)
+                for mirrored in (False, True):
+                    shapes.append(_tell(path.times_s[within], boxes_N4, clip, mirrored=mirrored))
+                    ways.append(WAYS.index(_MIRRORED.get(way, way) if mirrored else way))
+    if not shapes:
+        raise InputError("No object of the clips moves for long enough", expected="some", do="trace more")
+    return np.array(shapes, np.float32), np.array(ways, np.int64)
+
+
+def fit_turns(examples: Examples, *, seed: int) -> TurnReader:
+    """A perceptron of three layers; the same examples and seed give the same one."""
+    shapes_NF, ways_N = examples
+    mean_F, spread_F = shapes_NF.mean(axis=0), np.maximum(shapes_NF.std(axis=0), 1e-3)
+    even_NF = torch.from_numpy((shapes_NF - mean_F) / spread_F)
+    wanted_N = torch.from_numpy(ways_N)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        widths = (NUM_NUMBERS, WIDTH, WIDTH, len(WAYS))
+        layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
+        optimizer = torch.optim.AdamW(layers.parameters(), lr=RATE, weight_decay=0.02)
+        num_steps = NUM_EPOCHS * max(1, len(even_NF) // BATCH)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=num_steps)
+        for chosen in _draw_batches(len(even_NF), num_steps):
+            numbers = even_NF[chosen] + NOISE * torch.randn(len(chosen), NUM_NUMBERS)
+            for place, layer in enumerate(layers):
+                numbers = layer(F.dropout(F.relu(numbers), DROPOUT) if place else numbers)
+            loss = F.cross_entropy(numbers, wanted_N[chosen], label_smoothing=0.03)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    weights = [layer.weight.detach().numpy().T for layer in layers]  # type: ignore[operator]
+    biases = [layer.bias.detach().numpy() for layer in layers]  # type: ignore[operator]
+    weights[0] = weights[0] / spread_F[:, None]
+    biases[0] = biases[0] - mean_F @ weights[0]
+    return TurnReader(tuple(weights), tuple(biases))
+
+
+def _draw_batches(num: int, num_steps: int) -> Iterator[torch.Tensor]:
+    order = torch.empty(0, dtype=torch.int64)
+    size = min(BATCH, num)
+    for _ in range(num_steps):
+        if len(order) < size:
+            order = torch.randperm(num)
+        yield order[:size]
+        order = order[size:]
+
+
+def _list_paths(clip: TracedClip) -> Iterator[ObjectPath]:
+    """The objects' paths, without the times when they are too small to be tracked."""
+    width, height = clip.frame_size
+    times_s = np.array(clip.times_s)
+    for truth in clip.objects:
+        boxes_T4 = clip.boxes[truth.number].astype(np.float32)
+        areas_T = OUTLINE_SHARE * np.nan_to_num(boxes_T4[:, 2:] - boxes_T4[:, :2]).prod(axis=1)
+        is_seen = areas_T >= MIN_AREA_SHARE * width * height
+        if is_seen.sum() >= MIN_MOVING_VIEWS:
+            yield ObjectPath(truth, clip.frame_size, times_s[is_seen], boxes_T4[is_seen])
+
+
+def _draw_stretches(path: ObjectPath, generator: np.random.Generator) -> list[tuple[float, float]]:
+    """From the first to the last time, and part of it where that is long enough."""
+    first_s, last_s = float(path.times_s[0]), float(path.times_s[-1])
+    stretches = [(first_s, last_s)]
+    if last_s - first_s > MIN_STRETCH_S:
+        length_s = generator.uniform(MIN_STRETCH_S, last_s - first_s)
+        start_s = generator.uniform(first_s, last_s - length_s)
+        stretches.append((start_s, start_s + length_s))
+    return stretches
+
+
+def _spoil(
+    boxes_N4: NDArray[np.float32], frame_size: tuple[int, int], generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Boxes as masks give them, all a little too large or small, and each a little off."""
+    boxes = boxes_N4.astype(np.float64)
+    sides_N4 = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    grown_4 = np.array([-1.0, -1.0, 1.0, 1.0]) * generator.normal(0, SIZE_SPREAD) / 2
+    boxes += sides_N4 * (grown_4 + generator.normal(0, JITTER, boxes.shape))
+    limits_4 = np.tile(np.array(frame_size, np.float64), 2)
+    boxes = np.clip(boxes, 0, limits_4)
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
+    return boxes
+
+
+def _tell(
+    times_s: NDArray[np.float64], boxes_N4: NDArray[np.float64], clip: TracedClip, *, mirrored: bool
+) -> NDArray[np.float32]:
+    width, height = clip.frame_size
+    camera = clip.camera
+    if mirrored:
+        boxes_N4 = np.column_stack(
+            [width - boxes_N4[:, 2], boxes_N4[:, 1], width - boxes_N4[:, 0], boxes_N4[:, 3]]
+        )
+        camera = tuple(_mirror_step(step, width) for step in camera)
+    observations = [
+        Observation(float(time_s), Box(*box), 1.0)
+        for time_s, box in zip(times_s, boxes_N4.tolist(), strict=True)
+    ]
+    motion = measure_motion(observations, camera, frame_width=width, frame_height=height)
+    return tell_shape(observations, camera, motion, frame_width=width, frame_height=height)
+
+
+def _mirror_step(step: CameraStep, width: int) -> CameraStep:
+    """The step of a camera whose picture is mirrored: x becomes width - x, before and after."""
+    a, b, c, d, e, f = step.matrix
+    return replace(step, matrix=(a, -b, width - c - a * width, -d, e, f + d * width))
