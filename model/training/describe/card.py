@@ -53,8 +53,9 @@ simple scenes without a download or a GPU. Real footage deserves the published w
   crops, and the decoder motion from {recipe.paths.num_clips} clips that were traced and not painted, both
   through heads that were thrown away. After it the vision encoder stays frozen.
 - `domain.npz` holds how the objects of {recipe.domain.num_clips} further clips look to the recogniser and to
-  its own vision encoder, and their categories and colours. Of an object that looks like none of them, its
-  sentence is kept and not shown; one that looks like some of them is called and coloured as they are
+  its own vision encoder, their categories and colours, and what ways the paths of {recipe.turns.num_clips}
+  traced clips take. Of an object that looks like none of them, its sentence is kept and not shown; one that
+  looks like some of them is called and coloured as they are, and turns as such paths do
   ([the rule](../../../docs/describing.md)).
 - Tokenizer: byte-level BPE of {config.vocab_size} tokens from the grammar and general English, with
   Qwen2.5's chat tokens.
