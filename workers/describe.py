@@ -254,12 +254,23 @@ def _summarise(
 
 
 def _name_object(attributes: Attributes, moments: Sequence[Moment]) -> Attributes:
-    """What an object is over its life: the category that most of its observations have, in their moments."""
+    """What an object is over its life: the category that most of its observations have, in their moments.
+
+    So with its main colour: where that is another than was measured over all of its life, the colours are
+    those of the longest moment that has it.
+    """
     counts: Counter[tuple[str, float, tuple[str, ...]]] = Counter()
+    main_colours: Counter[tuple[str, ...]] = Counter()
     for moment in moments:
         known = moment.attributes
         counts[known.category, known.category_score, known.kinds] += len(moment.path)
+        main_colours[known.colours[:1]] += len(moment.path)
     category, score, kinds = counts.most_common(1)[0][0]
+    main = main_colours.most_common(1)[0][0]
+    if main and main != attributes.colours[:1]:
+        alike = [moment for moment in moments if moment.attributes.colours[:1] == main]
+        told = max(alike, key=lambda moment: len(moment.path)).attributes
+        attributes = replace(attributes, colours=told.colours, colour_shares=told.colour_shares)
     return replace(attributes, category=category, category_score=score, kinds=kinds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tubelet.errors import InputError
@@ -29,6 +30,13 @@ MIN_COLOUR_SHARE = 0.5
 
 STRAIGHT_MAX_DEG = 25.0
 U_TURN_MIN_DEG = 120.0
+
+_WAYS_IN_WORDS: Mapping[Turn, str] = {
+    "left": "it turns left",
+    "right": "it turns right",
+    "u": "it makes a U-turn",
+    "none": "it goes straight",
+}
 
 RIDDEN = frozenset({"bicycle", "motorcycle", "horse"})
 """What a person sits on: the two are one object, and either name is right."""
@@ -174,7 +182,7 @@ def _find_motion_contradiction(facts: SentenceFacts, description: Description, m
     if said == "none":
         return "it turns"
     if _knows_way(description):
-        return f"it turns {motion.turn}" if motion.turn != "none" else "it goes straight"
+        return _WAYS_IN_WORDS[motion.turn]
     if motion.turn == "none":
         return "it goes straight" if turned < STRAIGHT_MAX_DEG else ""
     if "u" in (said, motion.turn):

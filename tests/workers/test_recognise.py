@@ -215,22 +215,29 @@ def test_a_captioner_is_told_how_the_object_looks() -> None:
 
 
 class KnowingCaptioner(ToldCaptioner):
-    """Knows of a path which way it goes, and keeps what it was told of it."""
+    """Knows colours and ways, and keeps what it was told of paths."""
 
     def describe(self, requests: Sequence[DescribeRequest]) -> list[Description]:
         self.shapes = [request.shape for request in requests]
         return [
-            replace(said, familiarity=0.5, naming=Naming("car", 0.9), way=Naming("left", 0.9))
+            replace(
+                said,
+                familiarity=0.5,
+                naming=Naming("car", 0.9),
+                colour=Naming("blue", 0.9),
+                way=Naming("left", 0.9),
+            )
             for said in super().describe(requests)
         ]
 
 
-def test_a_row_turns_as_the_captioner_knows_of_its_path() -> None:
+def test_rows_are_told_as_the_captioner_knows_them() -> None:
     captioner = KnowingCaptioner("A red car turns left.", 0.9)
     described = describe(captioner, ToldRecogniser())
     [moment] = described.moments
     assert [np.shape(shape) for shape in captioner.shapes] == [(NUM_NUMBERS,)]
-    assert (moment.caption, moment.caption_source) == ("A red car turns left.", "model")
+    assert (moment.caption, moment.caption_source) == ("A blue car turns left.", "model")
+    assert moment.attributes.colours == described.summary.attributes.colours == ("blue",)
     assert (moment.motion.turn, described.summary.motion.turn) == ("left", "left")
     assert abs(moment.motion.turn_deg) < 5  # as measured
 

@@ -129,6 +129,7 @@ def test_a_path_like_those_of_training_turns_as_they_did() -> None:
     assert straight.text == "A medium red car moves to the left."
     u_turn = choose_sentence(replace(answer, way=Naming("u", 0.9)), RED_CAR, LEFT)
     assert u_turn.text.endswith("makes a U-turn.")
+    assert u_turn.reason == "it makes a U-turn"
     still = choose_sentence(answer, RED_CAR, STILL)
     assert still.motion == STILL
     stands = choose_sentence(replace(answer, way=Naming("still", 0.9)), RED_CAR, LEFT)
