@@ -7,7 +7,6 @@ its demuxer is then named, never guessed from what else the file holds.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -82,7 +81,7 @@ def check_complete(path: Path, container: str) -> None:
         if container == "mov":
             announced = _measure_boxes(file, size_bytes, path)
         elif container == "matroska":
-            announced = _measure_segment(file)
+            announced = _measure_segment(file, size_bytes)
         elif container == "avi":
             announced = 8 + int.from_bytes(file.read(8)[4:], "little")
             announced = 0 if announced in (8, 8 + 0xFFFFFFFF) else announced
@@ -120,13 +119,19 @@ def _measure_boxes(file: BinaryIO, size_bytes: int, path: Path) -> int:
     return start
 
 
-def _measure_segment(file: BinaryIO) -> int:
-    """Where the first segment of a Matroska file ends; 0 when it does not say, as live recordings do not."""
+def _measure_segment(file: BinaryIO, size_bytes: int) -> int:
+    """Where the first segment of a Matroska file ends, or its header where the file ends before that.
+
+    0 when it does not say, as live recordings do not.
+    """
     file.seek(4)
     header_bytes = _read_vint(file)
     if header_bytes is None:
         return 0
-    file.seek(header_bytes, os.SEEK_CUR)
+    start = file.tell() + header_bytes
+    if start > size_bytes:
+        return start
+    file.seek(start)
     if file.read(4) != b"\x18S\x80g":
         return 0
     segment_bytes = _read_vint(file)

@@ -98,6 +98,14 @@ def test_an_empty_file(tmp_path: Path) -> None:
         sniff_container(path)
 
 
+def test_a_matroska_header_longer_than_any_file_can_be_is_a_cut_file(tmp_path: Path) -> None:
+    """Found by chance: no file system seeks to such a place."""
+    path = tmp_path / "long.mkv"
+    path.write_bytes(b"\x1aE\xdf\xa3" + b"\x01" + b"\x7f" * 7 + b"rest")
+    with pytest.raises(VideoTruncatedError, match="ends at byte 16"):
+        check_complete(path, "matroska")
+
+
 MAGIC = st.sampled_from([b"", b"\x1aE\xdf\xa3", b"\0\0\0\x10ftyp", b"\0\0\0\1mdat", b"RIFF\xff\0\0\0AVI "])
 
 
