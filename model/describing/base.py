@@ -41,7 +41,7 @@ class Looks:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """A word for what an object is or for its colour, and how likely that is right (0..1)."""
+    """A word for what an object is, its colour or its way, and how likely that is right (0..1)."""
 
     name: str
     score: float

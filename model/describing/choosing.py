@@ -173,7 +173,8 @@ def _find_contradiction(
 def _find_motion_contradiction(facts: SentenceFacts, description: Description, motion: Motion) -> str:
     if motion.stopped:
         return "it stands still" if facts.moving and not facts.still else ""
-    is_sure = _knows_way(description) or motion.speed >= SLOW_LENGTHS_PER_S
+    way = _find_way(description)
+    is_sure = way is not None or motion.speed >= SLOW_LENGTHS_PER_S
     if facts.still and not facts.moving and is_sure:
         return "it moves"
     said, turned = facts.turn, abs(motion.turn_deg)
@@ -181,27 +182,29 @@ def _find_motion_contradiction(facts: SentenceFacts, description: Description, m
         return ""
     if said == "none":
         return "it turns"
-    if _knows_way(description):
+    if way is not None:
         return _WAYS_IN_WORDS[motion.turn]
     if motion.turn == "none":
         return "it goes straight" if turned < STRAIGHT_MAX_DEG else ""
     if "u" in (said, motion.turn):
         return "" if turned >= U_TURN_MIN_DEG else "it makes no U-turn"
-    return f"it turns {motion.turn}"
+    return _WAYS_IN_WORDS[motion.turn]
 
 
-def _knows_way(description: Description) -> bool:
-    return _is_familiar(description) and description.way is not None
+def _find_way(description: Description) -> Naming | None:
+    """How the object moves, where the network is known to have seen the like."""
+    return description.way if _is_familiar(description) else None
 
 
 def _adopt_way(description: Description, motion: Motion | None) -> Motion | None:
     """The motion with what is known of the way. What was measured to stand has no other."""
-    if motion is None or motion.stopped or description.way is None or not _is_familiar(description):
+    way = _find_way(description)
+    if motion is None or motion.stopped or way is None:
         return motion
-    if description.way.name == "still":
+    if way.name == "still":
         still = replace(motion, heading="none", heading_deg=None, speed=0.0, turn="none", turn_deg=0.0)
         return replace(still, stopped=True, approaching=False, leaving=False)
-    turn: Turn = next(name for name in TURNS if name == description.way.name)
+    turn: Turn = next(name for name in TURNS if name == way.name)
     return replace(motion, turn=turn)
 
 

@@ -123,10 +123,20 @@ def _read_paths(row: Mapping[str, Any]) -> list[ObjectPath]:
     paths = []
     for truth, flat in zip(row["truths"], row["boxes"], strict=True):
         boxes_T4 = np.array(flat, np.float32).reshape(-1, 4)
-        areas = OUTLINE_SHARE * (boxes_T4[:, 2:] - boxes_T4[:, :2]).prod(axis=1)
-        is_seen = np.nan_to_num(areas) >= MIN_AREA_SHARE * size[0] * size[1]
-        paths.append(ObjectPath(read_truth(json.loads(truth)), size, times_s[is_seen], boxes_T4[is_seen]))
+        paths.append(cut_path(read_truth(json.loads(truth)), size, times_s, boxes_T4))
     return paths
+
+
+def cut_path(
+    truth: ObjectTruth,
+    frame_size: tuple[int, int],
+    times_s: NDArray[np.float64],
+    boxes_T4: NDArray[np.float32],
+) -> ObjectPath:
+    """The path of traced boxes, without the times at which the object is too small to be tracked."""
+    areas_T = OUTLINE_SHARE * (boxes_T4[:, 2:] - boxes_T4[:, :2]).prod(axis=1)
+    is_seen = np.nan_to_num(areas_T) >= MIN_AREA_SHARE * frame_size[0] * frame_size[1]
+    return ObjectPath(truth, frame_size, times_s[is_seen], boxes_T4[is_seen])
 
 
 def draw_path(paths: Sequence[ObjectPath], generator: np.random.Generator) -> PathMoment | None:

@@ -14,12 +14,11 @@ from torch.nn import functional as F
 
 from tubelet.errors import InputError
 from tubelet.model.describing.turning import WAYS, TurnReader, Way
-from tubelet.model.training.describe.imperfect import MIN_AREA_SHARE
-from tubelet.model.training.describe.paths import JITTER, ObjectPath, TraceClip
+from tubelet.model.training.describe.paths import JITTER, ObjectPath, TraceClip, cut_path
 from tubelet.model.training.describe.pool import PoolPlan
 from tubelet.model.training.describe.rendered import MIN_MOVING_VIEWS
-from tubelet.model.training.grammar.facts import tell_moment
-from tubelet.model.training.world.tracing import OUTLINE_SHARE, TracedClip
+from tubelet.model.training.grammar.facts import MomentFacts, mirror_moment, tell_moment
+from tubelet.model.training.world.tracing import TracedClip
 from tubelet.model.trajectory import measure_motion
 from tubelet.model.trajectory.shape import NUM_NUMBERS, tell_shape
 from tubelet.records import Box, CameraStep, Observation
@@ -34,8 +33,6 @@ NOISE = 0.02
 
 Examples = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Shapes (N, NUM_NUMBERS) and the places of their ways in WAYS (N,)."""
-
-_MIRRORED: dict[Way, Way] = {"left": "right", "right": "left"}
 
 
 def gather_turns(plan: PoolPlan, trace: TraceClip) -> Examples:
@@ -54,11 +51,10 @@ def gather_turns(plan: PoolPlan, trace: TraceClip) -> Examples:
                 within = (path.times_s >= start_s) & (path.times_s <= end_s)
                 if facts is None or within.sum() < MIN_MOVING_VIEWS:
                     continue
-                way: Way = "still" if set(facts.actions) == {"parked"} else facts.turn
                 boxes_N4 = _spoil(path.boxes_N4[within], clip.frame_size, generator)
-                for mirrored in (False, True):
+                for mirrored, told in ((False, facts), (True, mirror_moment(facts))):
                     shapes.append(_tell(path.times_s[within], boxes_N4, clip, mirrored=mirrored))
-                    ways.append(WAYS.index(_MIRRORED.get(way, way) if mirrored else way))
+                    ways.append(WAYS.index(_name_way(told)))
     if not shapes:
         raise InputError("No object of the clips moves for long enough", expected="some", do="trace more")
     return np.array(shapes, np.float32), np.array(ways, np.int64)
@@ -104,15 +100,17 @@ def _draw_batches(num: int, num_steps: int) -> Iterator[torch.Tensor]:
 
 
 def _list_paths(clip: TracedClip) -> Iterator[ObjectPath]:
-    """The objects' paths, without the times when they are too small to be tracked."""
-    width, height = clip.frame_size
+    """The paths of all objects that are seen for long enough."""
     times_s = np.array(clip.times_s)
     for truth in clip.objects:
         boxes_T4 = clip.boxes[truth.number].astype(np.float32)
-        areas_T = OUTLINE_SHARE * np.nan_to_num(boxes_T4[:, 2:] - boxes_T4[:, :2]).prod(axis=1)
-        is_seen = areas_T >= MIN_AREA_SHARE * width * height
-        if is_seen.sum() >= MIN_MOVING_VIEWS:
-            yield ObjectPath(truth, clip.frame_size, times_s[is_seen], boxes_T4[is_seen])
+        path = cut_path(truth, clip.frame_size, times_s, boxes_T4)
+        if len(path.times_s) >= MIN_MOVING_VIEWS:
+            yield path
+
+
+def _name_way(facts: MomentFacts) -> Way:
+    return "still" if set(facts.actions) == {"parked"} else facts.turn
 
 
 def _draw_stretches(path: ObjectPath, generator: np.random.Generator) -> list[tuple[float, float]]:
