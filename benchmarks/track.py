@@ -35,6 +35,7 @@ from tubelet.model.tracking.sam2.config import make_bundled_config, make_publish
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings, discover
 from tubelet.model.tracking.sam2.engine import IMAGE_MEAN, IMAGE_STD, Sam2Session
 from tubelet.model.tracking.sam2.judge import read_judge
+from tubelet.model.tracking.sam2.matching import read_matcher
 from tubelet.model.tracking.sam2.network import Sam2Network, TransformersNetwork
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
 from tubelet.model.tracking.sam2.settings import TrackerSettings, read_settings
@@ -273,7 +274,9 @@ def _run_tracker(tracker: Tracker, frames: list[Frame]) -> Result:
 
 def _run_given(checkpoint: str, frames: list[Frame], first: dict[int, Rle]) -> Result:
     folder = find_folder(checkpoint)
-    follower = Sam2Follower(load_network(checkpoint), read_settings(folder), read_judge(folder))
+    follower = Sam2Follower(
+        load_network(checkpoint), read_settings(folder), read_judge(folder), read_matcher(folder)
+    )
     started = time.perf_counter()
     prompts = {0: {number: decode_mask(mask) for number, mask in first.items()}}
     return follower.follow(frames, [], prompts), (time.perf_counter() - started) / len(frames)

@@ -12,6 +12,7 @@ from tubelet.model.masks import Mask, encode_mask, mask_iou
 from tubelet.model.tracking.base import TrackedFrame
 from tubelet.model.tracking.sam2.flow_session import open_session
 from tubelet.model.tracking.sam2.judge import MaskJudge, read_judge
+from tubelet.model.tracking.sam2.matching import ObjectMatcher, read_matcher
 from tubelet.model.tracking.sam2.network import Sam2Network
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
 from tubelet.model.tracking.sam2.refining import refine_in_turn
@@ -39,24 +40,36 @@ class Follower(Protocol):
 
 
 class Sam2Follower:
-    """Prompts the network with the masks, frame after frame, in one session."""
+    """Prompts the network with the masks, frame after frame, in one session.
+
+    As in indexing, an object that scores below `min_score` is not seen.
+    """
 
     def __init__(
-        self, network: Sam2Network, settings: TrackerSettings | None = None, judge: MaskJudge | None = None
+        self,
+        network: Sam2Network,
+        settings: TrackerSettings | None = None,
+        judge: MaskJudge | None = None,
+        matcher: ObjectMatcher | None = None,
     ) -> None:
         self._network = network
         self._settings = settings or TrackerSettings()
         self._judge = judge
+        self._matcher = matcher
 
     def follow(self, frames: Sequence[Frame], tracked: Sequence[TrackedFrame], prompts: Prompts) -> Followed:
         """See `Follower`."""
-        session = open_session(self._network, self._settings.follow_by, judge=self._judge)
+        session = open_session(
+            self._network, self._settings.follow_by, judge=self._judge, matcher=self._matcher
+        )
         every, refining = self._settings.refine_every, self._settings.refining
         followed: Followed = []
         for place, frame in enumerate(frames):
             seen = session.advance(frame.image)
-            seen = refine_in_turn(session, seen, every=every, settings=refining).masks
+            seen = refine_in_turn(session, seen, every=every, settings=refining, were_given=True).masks
             size = frame.source_height, frame.source_width
+            scores = enumerate(seen.scores())
+            seen = seen.select([at for at, score in scores if score >= self._settings.min_score])
             masks = dict(zip(seen.numbers, seen.encode(*size), strict=True))
             if place in prompts:
                 session.add({number: MaskPrompt(mask) for number, mask in prompts[place].items()})
@@ -95,4 +108,4 @@ def make_follower(settings: Settings) -> Follower:
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     folder = find_folder(settings.tracker_checkpoint)
     network = load_network(settings.tracker_checkpoint, device=device, dtype=dtype)
-    return Sam2Follower(network, read_settings(folder), read_judge(folder))
+    return Sam2Follower(network, read_settings(folder), read_judge(folder), read_matcher(folder))

@@ -224,6 +224,17 @@ def choose_replacements(
     return replacements
 
 
+def list_covered(masks_hw: Sequence[Tensor], followed: FrameMasks) -> list[int]:
+    """The objects at least half of which lies on these masks."""
+    if not masks_hw or not len(followed):
+        return []
+    ours_Bhw = followed.binary_Bhw
+    area_B = ours_Bhw.flatten(1).sum(1)
+    covered_B = (ours_Bhw & torch.stack(list(masks_hw)).any(0)).flatten(1).sum(1)
+    is_covered_B = (area_B > 0) & (covered_B >= _MIN_INSIDE * area_B)
+    return [followed.numbers[place] for place in is_covered_B.nonzero().flatten().tolist()]
+
+
 def _share_place(first_hw: Tensor, second_hw: Tensor) -> float:
     """How many cells two masks share; 0 where they do not lie at the same place."""
     shared = float((first_hw & second_hw).sum())

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tubelet.errors import InputError, ModelError
 from tubelet.model.frame import Image
-from tubelet.model.tracking.sam2.judge import MaskJudge, flatten_features
+from tubelet.model.tracking.sam2.judge import MaskJudge, flatten_features, measure_masks
 from tubelet.model.tracking.sam2.maps import (
     IMAGE_MEAN,
     IMAGE_STD,
@@ -84,13 +84,18 @@ class Sam2Session:
         self._size = (0, 0)
         self._image: Image | None = None
         self._features: ImageFeatures | None = None
-        self._judged_maps_CN: Tensor | None = None
+        self._measured_maps_CN: Tensor | None = None
         self._memory_position_NM = network.locate_memory()
 
     @property
     def numbers(self) -> tuple[int, ...]:
         """The objects being followed."""
         return tuple(self._banks)
+
+    @property
+    def hidden(self) -> frozenset[int]:
+        """The objects that are known to be out of sight; none where nothing tells."""
+        return frozenset()
 
     @property
     def features(self) -> ImageFeatures:
@@ -126,11 +131,25 @@ class Sam2Session:
 
     def judge(self, masks_Bhw: Tensor) -> Tensor:
         """How well each mask outlines one object of this frame, 0..1, (B,): a guess of its IoU."""
+        return self.judge_measured(self.measure(masks_Bhw)).to(masks_Bhw.device)
+
+    def judge_measured(self, measured_BX: Tensor) -> Tensor:
+        """`judge` by what was measured of masks, (B, X)."""
         assert self._judge is not None, "the session was given a judge"
-        assert self._image is not None, "the session is on a frame"
-        if self._judged_maps_CN is None:
-            self._judged_maps_CN = flatten_features(self.features, self._image)
-        return self._judge.judge(self._judged_maps_CN, masks_Bhw)
+        return self._judge.judge(measured_BX)
+
+    def measure(self, masks_Bhw: Tensor) -> Tensor:
+        """What `measure_masks` says of masks of this frame, (B, X)."""
+        return measure_masks(self.measured_maps_CN, masks_Bhw)
+
+    @property
+    def measured_maps_CN(self) -> Tensor:
+        """What masks of this frame are measured by, (C, GRID * GRID)."""
+        if self._measured_maps_CN is None:
+            features = self.features
+            assert self._image is not None, "features are of a frame"
+            self._measured_maps_CN = flatten_features(features, self._image)
+        return self._measured_maps_CN
 
     @property
     def num_memories(self) -> int:
@@ -153,7 +172,7 @@ class Sam2Session:
             )
         self._size = size
         self._frame += 1
-        self._image, self._features, self._judged_maps_CN = image, None, None
+        self._image, self._features, self._measured_maps_CN = image, None, None
         return self._in_order(self._follow_all(image))
 
     @torch.inference_mode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor
 from tubelet.model.frame import Image
 from tubelet.model.tracking.sam2.carrying import MASK_PX, MaskCarrier
 from tubelet.model.tracking.sam2.engine import MAX_PROMPTED_FRAMES, Sam2Session, Settled, split
-from tubelet.model.tracking.sam2.judge import MaskJudge
+from tubelet.model.tracking.sam2.judge import GRID, MaskJudge
 from tubelet.model.tracking.sam2.maps import MASK_PROMPT_LOGIT, hint_at_masks, resize
 from tubelet.model.tracking.sam2.masks import FrameMasks
+from tubelet.model.tracking.sam2.matching import ObjectMatcher, find_alike
 from tubelet.model.tracking.sam2.network import DecodedMasks, Sam2Network
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
 
@@ -28,23 +30,83 @@ MIN_SHARE = 1e-4
 class FlowSession(Sam2Session):
     """Masks are carried along the optical flow, on a grid finer than the network's.
 
-    The mask decoder is shown them, every third frame, to say whether the object is still there. One mask an
-    object is all that is remembered.
+    One mask an object is all that is remembered, and with a `matcher` what was measured of it when it was
+    last trusted. Whether an object is still there its user says then (`hide`, `put`); without a matcher the
+    mask decoder, which is shown the carried masks every third frame.
     """
 
-    def __init__(self, network: Sam2Network, *, max_batch: int = 32, judge: MaskJudge | None = None) -> None:
+    def __init__(
+        self,
+        network: Sam2Network,
+        *,
+        max_batch: int = 32,
+        judge: MaskJudge | None = None,
+        matcher: ObjectMatcher | None = None,
+    ) -> None:
         super().__init__(network, max_batch=max_batch, judge=judge)
+        self._matcher = matcher
         self._mask_px = MASK_PX
         self._carrier = MaskCarrier()
         self._shares_hw: dict[int, Tensor] = {}
         self._presence: dict[int, float] = {}
+        self._known_X: dict[int, Tensor] = {}
+        self._hidden: set[int] = set()
+        self._familiar: set[int] = set()
+
+    @property
+    def has_matcher(self) -> bool:
+        """Whether `match` and `find_alike` can be asked."""
+        return self._matcher is not None
+
+    @property
+    def hidden(self) -> frozenset[int]:
+        """The objects that are out of sight: their masks are carried on, for what they are worth."""
+        return frozenset(self._hidden)
+
+    def hide(self, number: int) -> None:
+        """The object is out of sight, until `put` or `add` gives it a mask or `show` says otherwise."""
+        self._hidden.add(number)
+
+    def show(self, number: int) -> None:
+        """The object is in sight, under its carried mask."""
+        self._hidden.discard(number)
+
+    def hide_hidden(self, followed: FrameMasks) -> FrameMasks:
+        """The masks with those of hidden objects marked as out of sight."""
+        if not self._hidden:
+            return followed
+        shown_B = followed.presence_B.new_tensor([float(n not in self._hidden) for n in followed.numbers])
+        return replace(followed, presence_B=followed.presence_B * shown_B)
+
+    @property
+    def familiar(self) -> frozenset[int]:
+        """The objects that the matcher has known again at least once."""
+        return frozenset(self._familiar)
+
+    def remember(self, number: int, measured_X: Tensor, *, was_matched: bool) -> None:
+        """Know the object by what was measured of its mask, which the matcher or another vouches for."""
+        self._known_X[number] = measured_X
+        if was_matched:
+            self._familiar.add(number)
+
+    def match(self, number: int, measured_BX: Tensor) -> Tensor:
+        """How well each mask outlines this very object, 0..1, (B,): a guess of its IoU."""
+        assert self._matcher is not None, "the session was given a matcher"
+        return self._matcher.match(self._known_X[number][None], measured_BX)
+
+    def find_alike(self, number: int, count: int) -> Tensor:
+        """Where the frame looks like the inside of the object: up to `count` points, (P, 2) in pixels."""
+        height, width = self.size
+        cells = find_alike(self.measured_maps_CN, self._known_X[number], GRID, count)
+        return (cells + 0.5) / GRID * torch.tensor([width, height])
 
     @property
     def num_memories(self) -> int:
         return len(self._shares_hw)
 
     def put(self, logits_hw: Mapping[int, Tensor]) -> FrameMasks:
-        """Replace the carried masks of some objects, by logits on the session's grid."""
+        """Replace the carried masks of some objects, by logits on the session's grid: they are in sight."""
+        self._hidden.difference_update(logits_hw)
         self._shares_hw.update({number: mask_hw.sigmoid() for number, mask_hw in logits_hw.items()})
         sure_B = torch.ones(len(logits_hw), device=self._network.device)
         return FrameMasks(tuple(logits_hw), torch.stack(list(logits_hw.values())), sure_B, sure_B)
@@ -55,6 +117,9 @@ class FlowSession(Sam2Session):
         for number in numbers:
             self._shares_hw.pop(number, None)
             self._presence.pop(number, None)
+            self._known_X.pop(number, None)
+            self._hidden.discard(number)
+            self._familiar.discard(number)
 
     def _follow_all(self, image: Image) -> list[FrameMasks]:
         self._carrier.look(image)
@@ -63,17 +128,24 @@ class FlowSession(Sam2Session):
         return [self._carry(part) for part in split(list(self._banks), self._max_batch)]
 
     def _carry(self, numbers: list[int]) -> FrameMasks:
-        """Masks where the flow takes them; the decoder tells whether what lies there is an object."""
+        """Masks where the flow takes them, and whether what lies there is the object, or any."""
         shares_Bhw = self._carrier.carry(torch.stack([self._shares_hw[number] for number in numbers]))
         self._shares_hw.update(zip(numbers, shares_Bhw.clone(), strict=True))
-        if any(number not in self._presence for number in numbers):
-            decoded = self._decode_hints(shares_Bhw)
-            seen = decoded.presence_B.float().sigmoid().tolist()
-            self._presence.update(zip(numbers, seen, strict=True))
-        presence_B = shares_Bhw.new_tensor([self._presence[number] for number in numbers])
+        if self._matcher is None:
+            self._see_presence(numbers, shares_Bhw)
+            present = [self._presence[number] for number in numbers]
+        else:
+            present = [float(number not in self._hidden) for number in numbers]
+        presence_B = shares_Bhw.new_tensor(present)
         return FrameMasks(
             tuple(numbers), torch.logit(shares_Bhw, MIN_SHARE), presence_B, torch.ones_like(presence_B)
         )
+
+    def _see_presence(self, numbers: list[int], shares_Bhw: Tensor) -> None:
+        """Ask the decoder whether what lies under carried masks is an object, where that is not known."""
+        if any(number not in self._presence for number in numbers):
+            seen = self._decode_hints(shares_Bhw).presence_B.float().sigmoid().tolist()
+            self._presence.update(zip(numbers, seen, strict=True))
 
     def look_at_masks(self, logits_Bhw: Tensor) -> Tensor:
         """What the decoder makes of rough masks, logits on the session's grid."""
@@ -100,6 +172,11 @@ class FlowSession(Sam2Session):
         for place, number in enumerate(numbers):
             self._shares_hw[number] = self.fit_masks(settled.logits_B1hw[place])[0].float().sigmoid()
             self._presence[number] = 1.0
+        self._hidden.difference_update(numbers)
+        new = [number for number in numbers if number not in self._known_X]
+        if self._matcher is not None and new:
+            shares_Bhw = torch.stack([self._shares_hw[number] for number in new])
+            self._known_X.update(zip(new, self.measure(shares_Bhw > 0.5), strict=True))
 
 
 def open_session(
@@ -109,8 +186,9 @@ def open_session(
     max_batch: int = 32,
     max_prompted_frames: int = MAX_PROMPTED_FRAMES,
     judge: MaskJudge | None = None,
+    matcher: ObjectMatcher | None = None,
 ) -> Sam2Session:
     """A session that follows `by` SAM 2's own memory or by flow, which remembers no prompted frames."""
     if by == "flow":
-        return FlowSession(network, max_batch=max_batch, judge=judge)
+        return FlowSession(network, max_batch=max_batch, judge=judge, matcher=matcher)
     return Sam2Session(network, max_batch=max_batch, max_prompted_frames=max_prompted_frames, judge=judge)

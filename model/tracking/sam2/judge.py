@@ -8,19 +8,15 @@ on the means and spreads of the image features inside it and of a ring around it
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tubelet.errors import ModelError
 from tubelet.model.frame import Image
 from tubelet.model.tracking.sam2.network import ImageFeatures
+from tubelet.model.tracking.sam2.perceptron import Perceptron, read_weights
 
 JUDGE_FILE = "judge.npz"
 """Beside a checkpoint's config.json; a checkpoint without it judges its masks by the decoder's own scores."""
@@ -28,51 +24,19 @@ JUDGE_FILE = "judge.npz"
 GRID = 64
 """Side of the grid that masks are judged on."""
 
+NUM_SHAPES = 10
+"""How many numbers of a mask tell its size, place and shape."""
+
 _RING_CELLS = 3
-_MAX_DEVIATION = 6.0
 _NUM_AT_ONCE = 128
-_LAYERS = ("first", "second", "last")
 
 
-class MaskJudge:
-    """A perceptron of three layers. `weights` are `mean`, `scale`, and `weight` and `bias` of each layer.
+class MaskJudge(Perceptron):
+    """A perceptron on what `measure_masks` says of masks."""
 
-    Raises ModelError where one is missing.
-    """
-
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        needed = {"mean", "scale", *(f"{layer}.{part}" for layer in _LAYERS for part in ("weight", "bias"))}
-        if weights.keys() != needed:
-            raise ModelError(
-                f"A judge of masks holds {', '.join(sorted(weights))}",
-                expected=", ".join(sorted(needed)),
-                do="train it again: tubelet train track",
-            )
-        self._weights = {name: tensor.float() for name, tensor in weights.items()}
-
-    def judge(self, maps_CN: Tensor, masks_Bhw: Tensor) -> Tensor:
-        """The guessed IoU of each mask with the object it lies on, (B,). It works on the processor.
-
-        `maps_CN` is what `flatten_features` makes of the frame.
-        """
-        if not len(masks_Bhw):
-            return torch.zeros(0, device=masks_Bhw.device)
-        parts = torch.split(masks_Bhw, _NUM_AT_ONCE)
-        judged_B = torch.cat([self.answer(measure_masks(maps_CN, part)) for part in parts])
-        return judged_B.to(masks_Bhw.device)
-
-    def answer(self, measured_BX: Tensor) -> Tensor:
-        """The guessed IoU of masks, (B,), by what `measure_masks` says of them."""
-        weights = self._weights
-        hidden = even_out(measured_BX, weights["mean"], weights["scale"])
-        for layer in _LAYERS[:-1]:
-            hidden = F.relu(F.linear(hidden, weights[f"{layer}.weight"], weights[f"{layer}.bias"]))
-        return F.linear(hidden, weights["last.weight"], weights["last.bias"])[:, 0].sigmoid()
-
-
-def even_out(measured_BX: Tensor, mean_X: Tensor, scale_X: Tensor) -> Tensor:
-    """Measures as the perceptron takes them: in deviations from the mean, cut where they are far out."""
-    return ((measured_BX - mean_X) / scale_X).clamp(-_MAX_DEVIATION, _MAX_DEVIATION)
+    def judge(self, measured_BX: Tensor) -> Tensor:
+        """The guessed IoU of each mask with the object it lies on, (B,)."""
+        return self.run(self.even_out(measured_BX))
 
 
 def fit_grid(masks_Bhw: Tensor) -> Tensor:
@@ -95,11 +59,18 @@ def flatten_features(features: ImageFeatures, image: Image) -> Tensor:
 
 
 def measure_masks(maps_CN: Tensor, masks_Bhw: Tensor) -> Tensor:
-    """What is known of each mask, (B, 3 C + 10).
+    """What is known of each mask, (B, 3 C + NUM_SHAPES), on the processor.
 
     Means inside, means of a ring around it, spreads inside; then its size (the logarithm of its share),
     centre, width, height, how much of its box it fills, and how much of each side of the picture it touches.
+    `maps_CN` is what `flatten_features` makes of the frame.
     """
+    if not len(masks_Bhw):
+        return torch.zeros(0, 3 * len(maps_CN) + NUM_SHAPES)
+    return torch.cat([_measure(maps_CN, part) for part in torch.split(masks_Bhw, _NUM_AT_ONCE)])
+
+
+def _measure(maps_CN: Tensor, masks_Bhw: Tensor) -> Tensor:
     masks_Bhw = fit_grid(masks_Bhw)
     solid_Bhw = masks_Bhw.float()
     ring_Bhw = F.max_pool2d(solid_Bhw[:, None], 2 * _RING_CELLS + 1, 1, _RING_CELLS)[:, 0] - solid_Bhw
@@ -113,23 +84,8 @@ def measure_masks(maps_CN: Tensor, masks_Bhw: Tensor) -> Tensor:
 
 def read_judge(folder: Path) -> MaskJudge | None:
     """The judge in a checkpoint's folder, or None. Raises ModelError for a damaged file."""
-    file = folder / JUDGE_FILE
-    if not file.exists():
-        return None
-    try:
-        with np.load(file) as arrays:
-            weights = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ModelError(
-            f"{file} cannot be read: {error}", expected="the weights of a judge", do="fetch the file again"
-        ) from error
-    return MaskJudge(weights)
-
-
-def write_judge(folder: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write a judge's weights as float16 into a checkpoint's folder, as `read_judge` reads them."""
-    arrays: dict[str, Any] = {name: tensor.half().numpy() for name, tensor in weights.items()}
-    np.savez(folder / JUDGE_FILE, **arrays)
+    weights = read_weights(folder / JUDGE_FILE)
+    return None if weights is None else MaskJudge(weights)
 
 
 def _average(weights_Bhw: Tensor, maps_CN: Tensor) -> Tensor:

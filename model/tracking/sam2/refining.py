@@ -8,7 +8,7 @@ whether what a motion tracker sees there is one thing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import cv2
@@ -25,6 +25,11 @@ from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.prompts import BoxPrompt
 from tubelet.records import Box
 
+_NUM_SEARCHED = 8
+"""Points at which the decoder is asked for an object that is out of sight."""
+_MAX_TAKEN = 0.4
+"""How much of a mask may lie on other objects for it to be one that was lost."""
+
 
 @dataclass(frozen=True, slots=True)
 class RefiningSettings:
@@ -36,6 +41,12 @@ class RefiningSettings:
     that stands still: it is exact about what moves alone, and the judge has to be sure where several things
     move as one. A mask judged below `weak` is searched anew in key frames, and gives way to what is found
     there if that is judged better by `weak_gain`.
+
+    A session with a matcher asks it too. An object whose best mask is matched below `lost` is searched for
+    where the frame looks like it, and is out of sight until a mask reaches `found`. What reaches `trusted`,
+    or is motion's, is what it is known by from then on. Of an object that somebody gave the mask of, a
+    mask's score is the mean of both words with `given_weight` as the matcher's; what was found may have been
+    found badly.
     """
 
     min_gain: float = 0.05
@@ -45,6 +56,10 @@ class RefiningSettings:
     still_bonus: float = 0.4
     weak: float = 0.4
     weak_gain: float = 0.15
+    given_weight: float = 0.7
+    lost: float = 0.15
+    found: float = 0.5
+    trusted: float = 0.6
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -69,10 +84,12 @@ def refine_in_turn(
     settings: RefiningSettings,
     moved_hw: Mapping[int, Tensor] | None = None,
     bonus: float = 0.0,
+    were_given: bool = False,
+    never_lost: Collection[int] = (),
 ) -> Refined:
     """`refine` in every `every`th frame of a session by flow; 0 is never."""
     if every and session.frame % every == 0 and isinstance(session, FlowSession):
-        return refine(session, followed, settings, moved_hw, bonus)
+        return refine(session, followed, settings, moved_hw, bonus, were_given, never_lost)
     return Refined(followed, {})
 
 
@@ -83,45 +100,151 @@ def refine(
     settings: RefiningSettings,
     moved_hw: Mapping[int, Tensor] | None = None,
     bonus: float = 0.0,
+    were_given: bool = False,
+    never_lost: Collection[int] = (),
 ) -> Refined:
     """The objects under the best masks that the decoder has for them; the session, which needs a judge,
     goes on from these.
 
     `moved_hw` are masks of objects as motion sees them, on the session's grid. They take part in the
-    comparison, with `bonus` above what the judge gives them, and where one is the best the object is left as
-    it is, for the caller to give it that mask.
+    comparison, with `bonus` above what they are given, and where one is the best the object is left as
+    it is, for the caller to give it that mask. `were_given` says that the objects' first masks are true.
+    The matcher neither hides nor finds those of `never_lost`, of which others know whether they are in sight.
+    What was found counts for lost only once the matcher has known it again: with a thing unlike all that it
+    learnt it never does.
     """
+    weight = settings.given_weight if were_given else 0.0
+    choices = _choose(session, followed, settings, moved_hw or {}, bonus, weight)
+    better = {choice.number: choice.better_hw for choice in choices if choice.better_hw is not None}
+    if session.has_matcher:
+        unknown = () if were_given else set(followed.numbers) - session.familiar
+        lost = _note_matches(session, followed, choices, settings, {*never_lost, *unknown})
+        better = {number: mask_hw for number, mask_hw in better.items() if number not in lost}
+        better |= find_again(session, followed, lost, settings)
+    if better:
+        followed = followed.replace(session.put(better))
+    return Refined(session.hide_hidden(followed), {choice.number: choice.suits_motion for choice in choices})
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The best mask of an object: motion's, one of the decoder's, or the carried one where neither is better.
+
+    `matched` is the matcher's word for it, 1 without a matcher.
+    """
+
+    number: int
+    suits_motion: bool
+    better_hw: Tensor | None
+    measured_X: Tensor
+    matched: float
+
+
+def _choose(
+    session: FlowSession,
+    followed: FrameMasks,
+    settings: RefiningSettings,
+    moved_hw: Mapping[int, Tensor],
+    bonus: float,
+    match_weight: float,
+) -> list[_Choice]:
+    """The best masks of the objects whose carried ones have cells."""
     places = followed.binary_Bhw.flatten(1).any(1).nonzero().flatten().tolist()
     if not places:
-        return Refined(followed, {})
-    moved_hw = moved_hw or {}
+        return []
     numbers = [followed.numbers[place] for place in places]
-    carried_Bhw = followed.logits_Bhw[places]
+    options_BAhw = list_options(session, followed.logits_Bhw[places])
     moved_Bhw = torch.stack([moved_hw.get(number, session.make_blank()) for number in numbers])
-    has_moved_B = torch.tensor([number in moved_hw for number in numbers], device=moved_Bhw.device)
-    options_BAhw = _list_options(session, carried_Bhw)
     masks_BAhw = torch.cat([options_BAhw > 0, moved_Bhw[:, None]], dim=1)
-    scores_BA = session.judge(masks_BAhw.flatten(0, 1)).view(masks_BAhw.shape[:2])
-    agrees_BA = torch.stack(
-        [
-            (measure_iou(masks_Ahw, masks_Ahw[[0, -1]]) >= settings.min_agreement).any(1)
-            for masks_Ahw in masks_BAhw
-        ]
-    )
-    scores_BA = torch.where(agrees_BA, scores_BA, 0.0)
-    scores_BA[:, -1] = torch.where(has_moved_B, scores_BA[:, -1] + bonus, -1.0)
-    best_B = scores_BA.argmax(1)
-    gain_B = scores_BA.amax(1) - scores_BA[:, 0]
-    num_options = options_BAhw.shape[1]
-    better = {
-        number: _mix(options_BAhw[row, 0], options_BAhw[row, best_B[row]], settings.mix)
-        for row, number in enumerate(numbers)
-        if 0 < best_B[row] < num_options and gain_B[row] >= settings.min_gain
-    }
-    return Refined(
-        followed.replace(session.put(better)) if better else followed,
-        {number: bool(best_B[row] == num_options) for row, number in enumerate(numbers)},
-    )
+    measured_BAX = session.measure(masks_BAhw.flatten(0, 1)).view(*masks_BAhw.shape[:2], -1)
+    choices = []
+    for row, number in enumerate(numbers):
+        masks_Ahw, measured_AX = masks_BAhw[row], measured_BAX[row]
+        scores_A, matched_A = _score(session, number, measured_AX, match_weight)
+        agrees_A = (measure_iou(masks_Ahw, masks_Ahw[[0, -1]]) >= settings.min_agreement).any(1).cpu()
+        is_hidden = number in session.hidden
+        if is_hidden:
+            agrees_A &= matched_A >= settings.found
+        ranked_A = torch.where(agrees_A, scores_A, 0.0)
+        ranked_A[-1] = scores_A[-1] + bonus if number in moved_hw else -1.0
+        best = int(ranked_A.argmax())
+        suits_motion = best == len(masks_Ahw) - 1
+        is_better = best > 0 and float(ranked_A[best] - ranked_A[0]) >= settings.min_gain
+        used = best if is_better or suits_motion or is_hidden else 0
+        better_hw = None
+        if used and not suits_motion:
+            mix = 1.0 if is_hidden else settings.mix
+            better_hw = _mix(options_BAhw[row, 0], options_BAhw[row, used], mix)
+        choices.append(_Choice(number, suits_motion, better_hw, measured_AX[used], float(matched_A[used])))
+    return choices
+
+
+def _score(
+    session: FlowSession, number: int, measured_AX: Tensor, match_weight: float
+) -> tuple[Tensor, Tensor]:
+    """What masks are given as an object's, and by the matcher alone, (A,) each."""
+    judged_A = session.judge_measured(measured_AX)
+    if not session.has_matcher:
+        return judged_A, torch.ones_like(judged_A)
+    matched_A = session.match(number, measured_AX)
+    return torch.lerp(judged_A, matched_A, match_weight), matched_A
+
+
+def _note_matches(
+    session: FlowSession,
+    followed: FrameMasks,
+    choices: Sequence[_Choice],
+    settings: RefiningSettings,
+    never_lost: Collection[int],
+) -> list[int]:
+    """Show, hide and remember objects by how well they are matched; returns those to be searched for."""
+    lost = set(followed.numbers) - {choice.number for choice in choices}
+    for choice in choices:
+        needed = settings.found if choice.number in session.hidden else settings.lost
+        if choice.matched < needed and not choice.suits_motion:
+            lost.add(choice.number)
+            continue
+        session.show(choice.number)
+        is_trusted = choice.matched >= settings.trusted
+        if is_trusted or choice.suits_motion:
+            session.remember(choice.number, choice.measured_X, was_matched=is_trusted)
+    lost -= set(never_lost)
+    for number in never_lost:
+        session.show(number)
+    for number in lost:
+        session.hide(number)
+    return [number for number in followed.numbers if number in lost]
+
+
+def find_again(
+    session: FlowSession, followed: FrameMasks, lost: Sequence[int], settings: RefiningSettings
+) -> dict[int, Tensor]:
+    """Masks of objects that are out of sight, as logits: where the frame looks like them, and nobody else is.
+
+    They are remembered by these; the caller puts them.
+    """
+    found: dict[int, Tensor] = {}
+    live = [place for place, number in enumerate(followed.numbers) if number not in session.hidden]
+    taken_hw = followed.select(live).binary_Bhw.any(0)
+    for number in lost:
+        points_B2 = session.find_alike(number, _NUM_SEARCHED)
+        logits_Ahw = session.fit_masks(session.look_at_points(points_B2).logits_BKhw.flatten(0, 1))
+        masks_Ahw = logits_Ahw > 0
+        area_A = masks_Ahw.flatten(1).sum(1)
+        is_free_A = (masks_Ahw & taken_hw).flatten(1).sum(1) < _MAX_TAKEN * area_A
+        places = is_free_A.nonzero().flatten()
+        if not len(places):
+            continue
+        measured_AX = session.measure(masks_Ahw[places])
+        matched_A = session.match(number, measured_AX)
+        best = int(matched_A.argmax())
+        if matched_A[best] >= settings.found:
+            logits_hw = logits_Ahw[places[best]]
+            found[number] = logits_hw.clamp(-MASK_PROMPT_LOGIT, MASK_PROMPT_LOGIT)
+            taken_hw = taken_hw | masks_Ahw[places[best]]
+            if matched_A[best] >= settings.trusted:
+                session.remember(number, measured_AX[best], was_matched=True)
+    return found
 
 
 def _mix(carried_hw: Tensor, better_hw: Tensor, mix: float) -> Tensor:
@@ -132,7 +255,7 @@ def _mix(carried_hw: Tensor, better_hw: Tensor, mix: float) -> Tensor:
     return torch.lerp(carried_hw, better_hw, mix)
 
 
-def _list_options(session: FlowSession, carried_Bhw: Tensor) -> Tensor:
+def list_options(session: FlowSession, carried_Bhw: Tensor) -> Tensor:
     """The carried masks and what the decoder has instead, logits (B, A, h, w) on the session's grid."""
     boxes, points_B2 = _ask_about(carried_Bhw > 0, session.size)
     by_box_Bhw = session.look(boxes).logits_Bhw

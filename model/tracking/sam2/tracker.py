@@ -26,6 +26,7 @@ from tubelet.model.tracking.sam2.candidates import (
     from_boxes,
     from_masks,
     from_motion,
+    list_covered,
     take_motion,
 )
 from tubelet.model.tracking.sam2.detector import Detector
@@ -33,6 +34,7 @@ from tubelet.model.tracking.sam2.discovery import discover
 from tubelet.model.tracking.sam2.flow_session import open_session
 from tubelet.model.tracking.sam2.judge import JUDGE_FILE, MaskJudge, read_judge
 from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
+from tubelet.model.tracking.sam2.matching import ObjectMatcher, read_matcher
 from tubelet.model.tracking.sam2.network import Sam2Network
 from tubelet.model.tracking.sam2.refining import RefiningSettings, refine_in_turn
 from tubelet.model.tracking.sam2.settings import TrackerSettings, read_settings
@@ -63,9 +65,11 @@ class Sam2Tracker:
         motion: Tracker | None = None,
         detector: Detector | None = None,
         judge: MaskJudge | None = None,
+        matcher: ObjectMatcher | None = None,
     ) -> None:
         self._network = network
         self._judge = judge
+        self._matcher = matcher
         self.settings = settings or TrackerSettings()
         if self.settings.refine_every and judge is None:
             raise SettingsError(
@@ -91,7 +95,7 @@ class Sam2Tracker:
         Raises VideoFormatError when the frames do not all have one size, ModelError when the network gives
         what is not a number.
         """
-        run = _Run(self._network, self.settings, self._detector, self._judge)
+        run = _Run(self._network, self.settings, self._detector, self._judge, self._matcher)
         for tracked in self._motion.track(_check_sizes(frames), context):
             objects = run.step(tracked)
             yield TrackedFrame(tracked.frame, objects, tracked.camera, warnings=run.take_warnings())
@@ -131,6 +135,7 @@ def make_tracker(
         settings=settings,
         detector=detector,
         judge=read_judge(folder),
+        matcher=read_matcher(folder),
     )
 
 
@@ -153,6 +158,7 @@ class _Run:
         settings: TrackerSettings,
         detector: Detector | None,
         judge: MaskJudge | None,
+        matcher: ObjectMatcher | None,
     ) -> None:
         self._session = open_session(
             network,
@@ -160,6 +166,7 @@ class _Run:
             max_batch=settings.max_batch,
             max_prompted_frames=settings.max_prompted_frames,
             judge=judge,
+            matcher=matcher,
         )
         self._settings = settings
         self._detector = detector
@@ -178,7 +185,7 @@ class _Run:
         self._note_camera(tracked)
         followed = self._session.advance(frame.image)
         followed = self._retire(followed, frame.time_s)
-        moved = self._match_motion(followed, moving)
+        moved = self._match_motion(followed, moving, frame.time_s)
         followed = self._refine(followed, moved, frame.time_s)
         is_key = self._begins_stretch(frame.time_s)
         sure, unsure = self._motion_watch.choose(moving, is_key=is_key)
@@ -192,12 +199,11 @@ class _Run:
         if is_key:
             followed, found = self._search(frame, followed, moved)
             candidates += found
-        added = self._add_new(candidates, followed.binary_Bhw.any(0))
+        added = self._add_new(candidates, self._leave_out_hidden(followed).binary_Bhw.any(0))
         return (*_observe(followed, frame, self._settings), *_observe(added, frame, self._settings))
 
     def _retire(self, followed: FrameMasks, time_s: float) -> FrameMasks:
         """Drop what has been away for too long, and what has become a copy; return the rest."""
-        masks_Bhw = followed.binary_Bhw
         in_sight = _in_sight(followed, self._settings)
         lost = set()
         for number, seen in zip(followed.numbers, in_sight, strict=True):
@@ -208,27 +214,45 @@ class _Run:
                 life.absent_since_s = time_s
             elif time_s - life.absent_since_s >= self._settings.max_absent_s:
                 lost.add(number)
+        shown = self._leave_out_hidden(followed)
+        masks_Bhw = shown.binary_Bhw
         copies_BB = (measure_iou(masks_Bhw, masks_Bhw) > self._settings.max_duplicate_iou).triu(1)
-        lost.update(followed.numbers[place] for place in copies_BB.any(0).nonzero().flatten().tolist())
+        lost.update(shown.numbers[place] for place in copies_BB.any(0).nonzero().flatten().tolist())
         self._session.retire(lost)
         for number in lost:
             del self._lives[number]
         return followed.select([place for place, number in enumerate(followed.numbers) if number not in lost])
+
+    def _leave_out_hidden(self, followed: FrameMasks) -> FrameMasks:
+        """Without the masks of objects that are out of sight by the matcher's word."""
+        hidden = self._session.hidden
+        return followed.select(
+            [place for place, number in enumerate(followed.numbers) if number not in hidden]
+        )
 
     @property
     def _refining(self) -> RefiningSettings | None:
         """How the judge decides between masks, if it is to."""
         return self._settings.refining if self._settings.refine_every else None
 
-    def _match_motion(self, followed: FrameMasks, moving: Sequence[TrackedObject]) -> Mapping[int, Candidate]:
-        """The masks that motion has of objects, if they are to be taken."""
+    def _match_motion(
+        self, followed: FrameMasks, moving: Sequence[TrackedObject], time_s: float
+    ) -> Mapping[int, Candidate]:
+        """The masks that motion has of objects, if they are to be taken; and notes which of those it once
+        saw it sees still, if only as one with others."""
         if not self._settings.motion_masks:
             return {}
         seen = take_motion(self._session, [item.observation for item in moving])
+        for number in list_covered([item.mask_hw for item in seen], followed):
+            if self._lives[number].moved_at_s is not None:
+                self._lives[number].moved_at_s = time_s
         return choose_corrections(seen, followed, 1.0)
 
     def _refine(self, followed: FrameMasks, moved: Mapping[int, Candidate], time_s: float) -> FrameMasks:
-        """Set masks right every few frames, and note whose mask of motion is not to be taken."""
+        """Set masks right every few frames, and note whose mask of motion is not to be taken.
+
+        Before a camera that stands still motion knows whether what it saw is in sight.
+        """
         refined = refine_in_turn(
             self._session,
             followed,
@@ -236,6 +260,11 @@ class _Run:
             settings=self._settings.refining,
             moved_hw={number: candidate.mask_hw for number, candidate in moved.items()},
             bonus=self._motion_bonus(time_s),
+            never_lost=[
+                number
+                for number, life in self._lives.items()
+                if life.moved_at_s is not None and self._is_still(time_s)
+            ],
         )
         for number, suits in refined.suits_motion.items():
             self._lives[number].takes_motion = suits
@@ -297,7 +326,11 @@ class _Run:
         """
         refining = self._settings.refining
         judged_B = self._judge_followed(followed, moved, frame.time_s)
-        strong = [place for place, judged in enumerate(judged_B) if judged >= refining.weak]
+        strong = [
+            place
+            for place, (number, judged) in enumerate(zip(followed.numbers, judged_B, strict=True))
+            if judged >= refining.weak and number not in self._session.hidden
+        ]
         candidates = []
         if self._detector is not None:
             candidates += from_boxes(self._session, self._detector.detect(frame))
@@ -308,6 +341,7 @@ class _Run:
             candidates += from_masks(self._session, found)
         self._is_first = False
         replacements = choose_replacements(candidates, followed, judged_B, refining)
+        self._session.retire(replacements)  # what was known of them was wrong
         for number in replacements:
             self._lives[number].takes_motion = False
         return self._prompt(replacements, followed), candidates

@@ -21,6 +21,7 @@ from tubelet.errors import ModelError
 from tubelet.model.pixelrefer.catalogue import find_checkpoint
 from tubelet.model.tracking.sam2.config import PUBLISHED
 from tubelet.model.tracking.sam2.judge import JUDGE_FILE
+from tubelet.model.tracking.sam2.matching import MATCHER_FILE
 from tubelet.model.tracking.sam2.network import TransformersNetwork
 from tubelet.model.weight_files import (
     NameReport,
@@ -79,10 +80,10 @@ def save_model(folder: Path, model: Sam2VideoModel) -> None:
 
 def name_checkpoint(folder: Path) -> str:
     """`sam2-FOLDER@DIGEST`, with one sam2: what rows say of the tracker. The digest is the weights', and the
-    judge's where there is one."""
+    judge's and matcher's where there are any."""
     digest = hashlib.blake2b(digest_size=4)
-    judge = folder / JUDGE_FILE
-    for file in (*find_weight_files(folder), *([judge] if judge.exists() else [])):
+    beside = [file for name in (JUDGE_FILE, MATCHER_FILE) if (file := folder / name).exists()]
+    for file in (*find_weight_files(folder), *beside):
         with file.open("rb") as opened:
             while block := opened.read(1 << 24):
                 digest.update(block)

@@ -14,6 +14,7 @@ from tubelet.model.training.schedule import LoopSettings, parse_settings
 from tubelet.model.training.track.evaluation import EvaluationSettings
 from tubelet.model.training.track.judging import JudgeSettings
 from tubelet.model.training.track.losses import LossWeights
+from tubelet.model.training.track.matching import MatcherSettings
 from tubelet.model.training.track.samples import SampleSettings
 
 
@@ -43,7 +44,7 @@ class TrackRecipe(BaseModel):
     """All stages. `image_px` is the size that the finished network runs at, and 0 the initial one's.
 
     `half` stores the finished weights as float16: half the file, read back as float32. With `judge`, a judge
-    of masks is taught for the finished network.
+    of masks is taught for the finished network, and with `matcher` a matcher of objects.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,6 +53,7 @@ class TrackRecipe(BaseModel):
     image_px: int = Field(default=0, ge=0)
     half: bool = False
     judge: JudgeSettings | None = None
+    matcher: MatcherSettings | None = None
     stages: tuple[Stage, ...] = Field(min_length=1)
 
     def override(self, *, steps: int | None = None, image_px: int | None = None) -> TrackRecipe:
@@ -126,6 +128,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "image_px": 256,
         "half": True,
         "judge": {"seed": 31, "num_pictures": 1600},
+        "matcher": {"seed": 37, "num_clips": 900},
         "stages": [
             {
                 "name": "pictures-96",

@@ -1,8 +1,8 @@
 """Train a SAM 2 through the stages of a recipe: what `tubelet train track` does.
 
 The output folder holds `config.json` and `model.safetensors` in the layout of the published checkpoints, the
-best so far, `judge.npz` where the recipe asks for one, and `stages/NAME/` with each stage's log, curves and
-saves.
+best so far, `judge.npz` and `matcher.npz` where the recipe asks for them, and `stages/NAME/` with each
+stage's log, curves and saves.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from transformers import Sam2VideoConfig, Sam2VideoModel
 
 from tubelet.errors import SettingsError
 from tubelet.model.tracking.sam2.judge import JUDGE_FILE
+from tubelet.model.tracking.sam2.matching import MATCHER_FILE
 from tubelet.model.tracking.sam2.network import TransformersNetwork
 from tubelet.model.tracking.sam2.weights import find_folder, load_model, save_model
 from tubelet.model.training.loop import MakeBatch, TrainReport, train
 from tubelet.model.training.track.clips import ClipSource, FolderClips, RenderedClips
 from tubelet.model.training.track.evaluation import TrackEvaluation
 from tubelet.model.training.track.judging import train_judge
+from tubelet.model.training.track.matching import train_matcher
 from tubelet.model.training.track.recipe import Stage, TrackRecipe
 from tubelet.model.training.track.samples import TrackBatch, TrackBatches
 from tubelet.model.training.track.start import make_network, start_memory
@@ -38,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 _PREFIX = "network."
 _JUDGED_CLIPS = 7
-"""The seed of the clips that a judge is taught by: others than the network was trained on."""
+"""The seed of the clips that judge and matcher are taught by: others than the network was trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,13 @@ def train_tracker(
             finished.write_text(json.dumps(asdict(report)), encoding="utf-8")
         network = load_model(folder / "best")
     else:
+        source, _ = _choose_sources(recipe.stages[-1], data, held_out)
+        if isinstance(source, RenderedClips):
+            source = replace(source, height_px=final_px, seed=_JUDGED_CLIPS)
         if recipe.judge is not None and not (out / JUDGE_FILE).exists():
-            source, _ = _choose_sources(recipe.stages[-1], data, held_out)
-            if isinstance(source, RenderedClips):
-                source = replace(source, height_px=final_px, seed=_JUDGED_CLIPS)
             train_judge(TransformersNetwork(load_model(out)), source, recipe.judge, out)
+        if recipe.matcher is not None and not (out / MATCHER_FILE).exists():
+            train_matcher(TransformersNetwork(load_model(out)), source, recipe.matcher, out)
     return reports
 
 

@@ -23,6 +23,7 @@ from tubelet.model.tracking.sam2.candidates import (
     choose_replacements,
     from_boxes,
     from_motion,
+    list_covered,
     take_motion,
 )
 from tubelet.model.tracking.sam2.detector import Detection
@@ -207,3 +208,21 @@ def test_a_detection_outside_the_frame_is_an_error(session: Sam2Session) -> None
     assert found.score == 0.7
     with pytest.raises(InputError, match="outside the frame"):
         from_boxes(session, [Detection(Box(900, 50, 940, 90), 0.7)])
+
+
+def make_part(rows: slice, columns: slice, score: float) -> Candidate:
+    mask_hw = torch.zeros(32, 32, dtype=torch.bool)
+    mask_hw[rows, columns] = True
+    return Candidate(MaskPrompt(mask_hw.numpy()), mask_hw, score, source=1)
+
+
+def test_objects_lie_on_masks_by_half() -> None:
+    objects = [make_part(slice(0, 8), slice(0, 8), 1.0), make_part(slice(0, 8), slice(16, 24), 1.0)]
+    masks_Bhw = torch.stack([item.mask_hw for item in objects])
+    seen = FrameMasks((4, 9), torch.where(masks_Bhw, 5.0, -5.0), torch.ones(2), torch.ones(2))
+    half = make_part(slice(0, 8), slice(4, 19), 1.0).mask_hw
+    assert list_covered([half], seen) == [4]
+    assert list_covered([half, make_part(slice(0, 4), slice(0, 30), 1.0).mask_hw], seen) == [4, 9]
+    assert list_covered([], seen) == []
+    nothing = FrameMasks((1,), torch.full((1, 32, 32), -5.0), torch.ones(1), torch.ones(1))
+    assert list_covered([half], nothing) == []

@@ -25,9 +25,9 @@ from tubelet.model.tracking.sam2.judge import (
     MaskJudge,
     measure_masks,
     read_judge,
-    write_judge,
 )
 from tubelet.model.tracking.sam2.network import TransformersNetwork
+from tubelet.model.tracking.sam2.perceptron import write_weights
 from tubelet.model.tracking.sam2.settings import TrackerSettings
 from tubelet.model.tracking.sam2.tracker import Sam2Tracker
 from tubelet.model.tracking.sam2.weights import name_checkpoint, save_model
@@ -95,7 +95,7 @@ def test_an_empty_mask_is_measured_without_dividing_by_nothing() -> None:
 
 def test_a_judge_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_judge(tmp_path) is None
-    write_judge(tmp_path, make_weights())
+    write_weights(tmp_path / JUDGE_FILE, make_weights())
     halves = {name: tensor.half() for name, tensor in make_weights().items()}
     masks = torch.rand(140, GRID, GRID, generator=torch.Generator().manual_seed(2)) > 0.5
     read = read_judge(tmp_path)
@@ -119,7 +119,7 @@ def test_the_name_of_a_checkpoint_tells_its_judge(tmp_path: Path) -> None:
     save_model(tmp_path, make_model())
     names = [name_checkpoint(tmp_path)]
     for seed in (1, 2):
-        write_judge(tmp_path, make_weights(seed))
+        write_weights(tmp_path / JUDGE_FILE, make_weights(seed))
         names.append(name_checkpoint(tmp_path))
     assert len(set(names)) == 3
 

@@ -18,13 +18,17 @@ from tubelet.api.cli.app import run
 from tubelet.errors import SettingsError, UnknownNameError
 from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.judge import JUDGE_FILE, read_judge
+from tubelet.model.tracking.sam2.matching import MATCHER_FILE, read_matcher
 from tubelet.model.tracking.sam2.prompts import BoxPrompt
 from tubelet.model.tracking.sam2.weights import load_model, load_network, save_model
 from tubelet.model.training.log import read_log
 from tubelet.model.training.track import run as track_run
 from tubelet.model.training.track.judging import JudgeSettings
+from tubelet.model.training.track.matching import MatcherSettings
+from tubelet.model.training.track.perceptrons import Teaching
 from tubelet.model.training.track.recipe import RECIPES, TrackRecipe, load_recipe, read_recipe
 from tubelet.model.training.track.run import train_tracker
+from tubelet.model.training.track.sampled_masks import MaskSampling
 from tubelet.records import Box
 
 RECIPE = """
@@ -142,21 +146,25 @@ def test_stages_follow_each_other_and_the_tracker_loads_the_result(
     assert session.add({1: BoxPrompt(Box(10, 10, 40, 30))}).numbers == (1,)
 
 
-def test_a_judge_is_taught_once_for_the_finished_network(
-    tmp_path: Path, recipe: TrackRecipe, tiny: Sam2VideoModel
+@pytest.mark.parametrize("file", [JUDGE_FILE, MATCHER_FILE])
+def test_judge_and_matcher_are_taught_once_for_the_finished_network(
+    file: str, tmp_path: Path, recipe: TrackRecipe, tiny: Sam2VideoModel
 ) -> None:
-    judge = JudgeSettings(num_pictures=2, points_per_side=4, steps=3, batch=8, hidden=8)
-    judged = recipe.model_copy(update={"judge": judge})
+    sampling, teaching = MaskSampling(points_per_side=4), Teaching(steps=3, batch=8, hidden=8)
+    judge = JudgeSettings(num_pictures=2, sampling=sampling, teaching=teaching)
+    matcher = MatcherSettings(num_clips=2, num_frames=5, sampling=sampling, teaching=teaching)
+    judged = recipe.model_copy(update={"judge": judge, "matcher": matcher})
     out = tmp_path / "out"
     train_tracker(judged, out, data=PolygonClips(side=64))
     assert read_judge(out) is not None
-    written = (out / JUDGE_FILE).read_bytes()
-    (out / JUDGE_FILE).unlink()
+    assert read_matcher(out) is not None
+    written = (out / file).read_bytes()
+    (out / file).unlink()
     train_tracker(judged, out, data=PolygonClips(side=64), resume=True)
-    assert (out / JUDGE_FILE).read_bytes() == written
-    (out / JUDGE_FILE).write_bytes(b"kept")
+    assert (out / file).read_bytes() == written
+    (out / file).write_bytes(b"kept")
     train_tracker(judged, out, data=PolygonClips(side=64), resume=True)
-    assert (out / JUDGE_FILE).read_bytes() == b"kept"
+    assert (out / file).read_bytes() == b"kept"
 
 
 def test_finished_stages_are_not_trained_again(
