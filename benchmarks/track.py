@@ -34,15 +34,12 @@ from tubelet.model.tracking.motion import MotionTracker
 from tubelet.model.tracking.sam2.config import make_bundled_config, make_published_config, make_small_config
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings, discover
 from tubelet.model.tracking.sam2.engine import IMAGE_MEAN, IMAGE_STD, Sam2Session
-from tubelet.model.tracking.sam2.judge import read_judge
-from tubelet.model.tracking.sam2.matching import read_matcher
 from tubelet.model.tracking.sam2.network import Sam2Network, TransformersNetwork
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
-from tubelet.model.tracking.sam2.settings import TrackerSettings, read_settings
+from tubelet.model.tracking.sam2.settings import TrackerSettings
 from tubelet.model.tracking.sam2.tracker import Sam2Tracker, make_tracker
-from tubelet.model.tracking.sam2.weights import find_folder, load_network
 from tubelet.model.tracking.truth import read_mask_folder
-from tubelet.orchestration.evaluation.following import Sam2Follower
+from tubelet.orchestration.evaluation.following import load_follower
 from tubelet.records import Rle
 
 WARM_UP_FRAMES = 17
@@ -273,10 +270,7 @@ def _run_tracker(tracker: Tracker, frames: list[Frame]) -> Result:
 
 
 def _run_given(checkpoint: str, frames: list[Frame], first: dict[int, Rle]) -> Result:
-    folder = find_folder(checkpoint)
-    follower = Sam2Follower(
-        load_network(checkpoint), read_settings(folder), read_judge(folder), read_matcher(folder)
-    )
+    follower = load_follower(checkpoint)
     started = time.perf_counter()
     prompts = {0: {number: decode_mask(mask) for number, mask in first.items()}}
     return follower.follow(frames, [], prompts), (time.perf_counter() - started) / len(frames)

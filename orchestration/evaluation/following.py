@@ -106,6 +106,13 @@ def make_follower(settings: Settings) -> Follower:
         return TrackChooser()
     device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    folder = find_folder(settings.tracker_checkpoint)
-    network = load_network(settings.tracker_checkpoint, device=device, dtype=dtype)
+    return load_follower(settings.tracker_checkpoint, device=device, dtype=dtype)
+
+
+def load_follower(
+    checkpoint: str, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Sam2Follower:
+    """A checkpoint with all that its folder brings, as in indexing."""
+    folder = find_folder(checkpoint)
+    network = load_network(checkpoint, device=device, dtype=dtype)
     return Sam2Follower(network, read_settings(folder), read_judge(folder), read_matcher(folder))

@@ -120,7 +120,7 @@ def refine(
         unknown = () if were_given else set(followed.numbers) - session.familiar
         lost = _note_matches(session, followed, choices, settings, {*never_lost, *unknown})
         better = {number: mask_hw for number, mask_hw in better.items() if number not in lost}
-        better |= find_again(session, followed, lost, settings)
+        better |= _find_again(session, followed, lost, settings)
     if better:
         followed = followed.replace(session.put(better))
     return Refined(session.hide_hidden(followed), {choice.number: choice.suits_motion for choice in choices})
@@ -216,7 +216,7 @@ def _note_matches(
     return [number for number in followed.numbers if number in lost]
 
 
-def find_again(
+def _find_again(
     session: FlowSession, followed: FrameMasks, lost: Sequence[int], settings: RefiningSettings
 ) -> dict[int, Tensor]:
     """Masks of objects that are out of sight, as logits: where the frame looks like them, and nobody else is.

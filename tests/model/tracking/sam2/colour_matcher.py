@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tests.model.tracking.sam2.red_judge import NUM_CHANNELS
 from tubelet.model.tracking.sam2.judge import NUM_SHAPES
 from tubelet.model.tracking.sam2.matching import ObjectMatcher
 
-NUM_CHANNELS = 3 + 3 + 4 + 3
-"""Of the network's features, and the colours, which come last."""
 _NUM_MEASURES = 3 * NUM_CHANNELS + NUM_SHAPES
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from tubelet.model.tracking.sam2.judge import MaskJudge
+from tubelet.model.tracking.sam2.judge import NUM_SHAPES, MaskJudge
 
-_NUM_CHANNELS = 3 + 3 + 4 + 3
+NUM_CHANNELS = 3 + 3 + 4 + 3
 """Of the network's features, and the colours, which come last."""
-_RED_INSIDE = _NUM_CHANNELS - 3
-_SIZE = 3 * _NUM_CHANNELS
-_NUM_MEASURES = 3 * _NUM_CHANNELS + 10
+_RED_INSIDE = NUM_CHANNELS - 3
+_SIZE = 3 * NUM_CHANNELS
+_NUM_MEASURES = 3 * NUM_CHANNELS + NUM_SHAPES
 
 
 def make_red_judge() -> MaskJudge:

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.model.tracking.film_factory import Thing
-from tests.model.tracking.sam2.colour_matcher import NUM_CHANNELS, make_colour_matcher, make_colour_weights
+from tests.model.tracking.sam2.colour_matcher import make_colour_matcher, make_colour_weights
 from tests.model.tracking.sam2.colour_network import ColourNetwork
 from tests.model.tracking.sam2.plain_film import BLUE, GREEN, RED, PlainFilm, film_plainly
-from tests.model.tracking.sam2.red_judge import make_red_judge
+from tests.model.tracking.sam2.red_judge import NUM_CHANNELS, make_red_judge
 from tests.model.tracking.sam2.test_refining import FILM, Motionless, halve
 from tubelet.errors import ModelError
 from tubelet.model.masks import Mask, decode_mask
