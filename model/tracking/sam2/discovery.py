@@ -16,6 +16,10 @@ from torch import Tensor
 from tubelet.errors import SettingsError
 from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.masks import FrameMasks, concatenate, measure_iou, share_pixels
+from tubelet.model.tracking.sam2.prompts import BoxPrompt
+
+_MAX_FOLLOWED = 0.7
+"""How much of a proposed box may be followed already for it to be asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +34,11 @@ class DiscoverySettings:
     Asking about a point costs about as much as following an object, so a key frame asks every `num_turns`th
     diagonal of the grid, the next key frame the next ones: 2 is a chessboard's fields in turn, 1 asks all at
     once. A whole round should take no longer than the margin of a chunk, in which its tracker learns what its
-    neighbour knows.
+    neighbour knows. With `use_boxes` every key frame asks also about what the session's proposer proposes,
+    and `points_per_side` may be 0.
     """
 
+    use_boxes: bool = False
     points_per_side: int = 16
     num_turns: int = 2
     min_iou: float = 0.8
@@ -49,7 +55,11 @@ class DiscoverySettings:
     max_num_masks: int = 256
 
     def __post_init__(self) -> None:
-        for name in ("points_per_side", "num_turns", "num_points_at_once", "max_num_masks"):
+        if self.points_per_side < int(not self.use_boxes):
+            raise SettingsError(
+                f"points_per_side is {self.points_per_side}", expected="1 or more, or 0 with use_boxes"
+            )
+        for name in ("num_turns", "num_points_at_once", "max_num_masks"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}", expected="1 or more")
         for name in (
@@ -84,6 +94,8 @@ def discover(
         _ask(session, points_B2[start : start + settings.num_points_at_once], settings)
         for start in range(0, len(points_B2), settings.num_points_at_once)
     ]
+    if settings.use_boxes:
+        parts.append(_ask_about_boxes(session, settings, followed_hw))
     if not parts:
         return session.look([])
     found = concatenate(parts)
@@ -143,13 +155,41 @@ def _spread_points(
     return points_B2 * torch.tensor([width, height])
 
 
+def _ask_about_boxes(
+    session: Sam2Session, settings: DiscoverySettings, followed_hw: Tensor | None
+) -> FrameMasks:
+    """The masks in proposed boxes that could be objects, where most of the box is not followed already."""
+    proposals = session.propose()
+    if followed_hw is not None and len(proposals):
+        num_rows, num_columns = followed_hw.shape
+        followed = followed_hw.cpu().numpy()
+        free = [
+            place
+            for place, box in enumerate(proposals.list_boxes((num_rows, num_columns)))
+            if followed[_cells(box.y0, box.y1), _cells(box.x0, box.x1)].mean() < _MAX_FOLLOWED
+        ]
+        proposals = proposals.select(torch.tensor(free, dtype=torch.long))
+    seen = session.look([BoxPrompt(box) for box in proposals.list_boxes(session.size)])
+    return _choose(session, seen.logits_Bhw, seen.iou_B, seen.presence_B, settings)
+
+
+def _cells(low: float, high: float) -> slice:
+    """The cells of a grid from one place to another, at least one."""
+    return slice(int(low), max(int(high), int(low) + 1))
+
+
 def _ask(session: Sam2Session, points_B2: Tensor, settings: DiscoverySettings) -> FrameMasks:
     """The masks at these points that could be objects."""
     decoded = session.look_at_points(points_B2)
     num_masks = decoded.logits_BKhw.shape[1]
-    logits_Ahw = decoded.logits_BKhw.flatten(0, 1)
-    iou_A = decoded.iou_BK.flatten()
     presence_A = decoded.presence_B.float().sigmoid().repeat_interleave(num_masks)
+    return _choose(session, decoded.logits_BKhw.flatten(0, 1), decoded.iou_BK.flatten(), presence_A, settings)
+
+
+def _choose(
+    session: Sam2Session, logits_Ahw: Tensor, iou_A: Tensor, presence_A: Tensor, settings: DiscoverySettings
+) -> FrameMasks:
+    """Those of the decoder's masks that could be objects."""
     masks_Ahw = logits_Ahw > 0
     share_A = masks_Ahw.float().mean((1, 2))
     good_A = (
@@ -160,6 +200,7 @@ def _ask(session: Sam2Session, points_B2: Tensor, settings: DiscoverySettings) -
         & ~is_background(masks_Ahw, settings.background_sides)
     )
     if session.has_judge:
+        iou_A = iou_A.clone()
         iou_A[good_A] = session.judge(masks_Ahw[good_A]).to(iou_A.dtype)
         presence_A = torch.ones_like(presence_A)
         is_cut_A = is_background(masks_Ahw, settings.background_sides - 1)

@@ -39,6 +39,14 @@ from tubelet.model.tracking.sam2.prompts import (
     check_prompt,
     list_points,
 )
+from tubelet.model.tracking.sam2.proposing import (
+    VOUCHED_WEIGHT,
+    BoxProposer,
+    Proposals,
+    SeenFrames,
+    propose,
+    see_frame,
+)
 
 MAX_PROMPTED_FRAMES = 8
 
@@ -62,7 +70,7 @@ class Sam2Session:
     an object was prompted the latest `max_prompted_frames` are remembered, or fewer where the network says
     so.
 
-    With a `judge`, masks from anywhere can be compared.
+    With a `judge`, masks from anywhere can be compared, and with a `proposer` boxes of objects are known.
     """
 
     def __init__(
@@ -72,9 +80,11 @@ class Sam2Session:
         max_batch: int = 32,
         max_prompted_frames: int = MAX_PROMPTED_FRAMES,
         judge: MaskJudge | None = None,
+        proposer: BoxProposer | None = None,
     ) -> None:
         self._network = network
         self._judge = judge
+        self._proposer = proposer
         self._max_batch = max_batch
         limit = network.shape.max_conditioning
         self._max_conditioning = min(limit, max_prompted_frames) if limit > 0 else max_prompted_frames
@@ -85,6 +95,7 @@ class Sam2Session:
         self._image: Image | None = None
         self._features: ImageFeatures | None = None
         self._measured_maps_CN: Tensor | None = None
+        self._proposals: Proposals | None = None
         self._memory_position_NM = network.locate_memory()
 
     @property
@@ -125,18 +136,39 @@ class Sam2Session:
         return self._frame
 
     @property
+    def has_proposer(self) -> bool:
+        """Whether `propose` can be asked."""
+        return self._proposer is not None
+
+    @property
     def has_judge(self) -> bool:
         """Whether `judge` can be asked."""
         return self._judge is not None
 
     def judge(self, masks_Bhw: Tensor) -> Tensor:
         """How well each mask outlines one object of this frame, 0..1, (B,): a guess of its IoU."""
-        return self.judge_measured(self.measure(masks_Bhw)).to(masks_Bhw.device)
+        return self.judge_measured(self.measure(masks_Bhw), masks_Bhw).to(masks_Bhw.device)
 
-    def judge_measured(self, measured_BX: Tensor) -> Tensor:
-        """`judge` by what was measured of masks, (B, X)."""
+    def judge_measured(self, measured_BX: Tensor, masks_Bhw: Tensor) -> Tensor:
+        """`judge` by what was measured of masks, (B, X), and what the proposer, if there is one, says."""
         assert self._judge is not None, "the session was given a judge"
-        return self._judge.judge(measured_BX)
+        judged_B = self._judge.judge(measured_BX)
+        if self._proposer is None:
+            return judged_B
+        return torch.lerp(judged_B, self.propose().vouch_for(masks_Bhw), VOUCHED_WEIGHT)
+
+    def propose(self) -> Proposals:
+        """Where objects lie in this frame."""
+        assert self._proposer is not None, "the session was given a proposer"
+        if self._proposals is None:
+            self._proposals = propose(self._proposer, self.see_frame())
+        return self._proposals
+
+    def see_frame(self) -> SeenFrames:
+        """This frame as a proposer takes it."""
+        features = self.features
+        assert self._image is not None, "features are of a frame"
+        return see_frame(features, self._image)
 
     def measure(self, masks_Bhw: Tensor) -> Tensor:
         """What `measure_masks` says of masks of this frame, (B, X)."""
@@ -172,7 +204,8 @@ class Sam2Session:
             )
         self._size = size
         self._frame += 1
-        self._image, self._features, self._measured_maps_CN = image, None, None
+        self._image, self._features = image, None
+        self._measured_maps_CN, self._proposals = None, None
         return self._in_order(self._follow_all(image))
 
     @torch.inference_mode()

@@ -18,6 +18,7 @@ from tubelet.model.tracking.sam2.masks import FrameMasks
 from tubelet.model.tracking.sam2.matching import ObjectMatcher, find_alike
 from tubelet.model.tracking.sam2.network import DecodedMasks, Sam2Network
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
+from tubelet.model.tracking.sam2.proposing import BoxProposer
 
 FollowBy = Literal["memory", "flow"]
 
@@ -42,8 +43,9 @@ class FlowSession(Sam2Session):
         max_batch: int = 32,
         judge: MaskJudge | None = None,
         matcher: ObjectMatcher | None = None,
+        proposer: BoxProposer | None = None,
     ) -> None:
-        super().__init__(network, max_batch=max_batch, judge=judge)
+        super().__init__(network, max_batch=max_batch, judge=judge, proposer=proposer)
         self._matcher = matcher
         self._mask_px = MASK_PX
         self._carrier = MaskCarrier()
@@ -187,8 +189,15 @@ def open_session(
     max_prompted_frames: int = MAX_PROMPTED_FRAMES,
     judge: MaskJudge | None = None,
     matcher: ObjectMatcher | None = None,
+    proposer: BoxProposer | None = None,
 ) -> Sam2Session:
     """A session that follows `by` SAM 2's own memory or by flow, which remembers no prompted frames."""
     if by == "flow":
-        return FlowSession(network, max_batch=max_batch, judge=judge, matcher=matcher)
-    return Sam2Session(network, max_batch=max_batch, max_prompted_frames=max_prompted_frames, judge=judge)
+        return FlowSession(network, max_batch=max_batch, judge=judge, matcher=matcher, proposer=proposer)
+    return Sam2Session(
+        network,
+        max_batch=max_batch,
+        max_prompted_frames=max_prompted_frames,
+        judge=judge,
+        proposer=proposer,
+    )

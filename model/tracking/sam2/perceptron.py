@@ -64,7 +64,7 @@ def read_weights(file: Path) -> dict[str, Tensor] | None:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{file} cannot be read: {error}",
-            expected="the weights of a perceptron",
+            expected="weights as `tubelet train track` writes them",
             do="fetch the file again",
         ) from error
 

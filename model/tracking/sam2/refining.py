@@ -23,10 +23,13 @@ from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.maps import MASK_PROMPT_LOGIT
 from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.prompts import BoxPrompt
+from tubelet.model.tracking.sam2.proposing import find_boxes, measure_box_iou
 from tubelet.records import Box
 
 _NUM_SEARCHED = 8
 """Points at which the decoder is asked for an object that is out of sight."""
+_MIN_PROPOSED = 0.3
+"""The least IoU of a proposed box and a mask's for it to be asked about."""
 _MAX_TAKEN = 0.4
 """How much of a mask may lie on other objects for it to be one that was lost."""
 
@@ -160,7 +163,7 @@ def _choose(
     choices = []
     for row, number in enumerate(numbers):
         masks_Ahw, measured_AX = masks_BAhw[row], measured_BAX[row]
-        scores_A, matched_A = _score(session, number, measured_AX, match_weight)
+        scores_A, matched_A = _score(session, number, masks_Ahw, measured_AX, match_weight)
         agrees_A = (measure_iou(masks_Ahw, masks_Ahw[[0, -1]]) >= settings.min_agreement).any(1).cpu()
         is_hidden = number in session.hidden
         if is_hidden:
@@ -180,10 +183,10 @@ def _choose(
 
 
 def _score(
-    session: FlowSession, number: int, measured_AX: Tensor, match_weight: float
+    session: FlowSession, number: int, masks_Ahw: Tensor, measured_AX: Tensor, match_weight: float
 ) -> tuple[Tensor, Tensor]:
     """What masks are given as an object's, and by the matcher alone, (A,) each."""
-    judged_A = session.judge_measured(measured_AX)
+    judged_A = session.judge_measured(measured_AX, masks_Ahw)
     if not session.has_matcher:
         return judged_A, torch.ones_like(judged_A)
     matched_A = session.match(number, measured_AX)
@@ -263,9 +266,26 @@ def list_options(session: FlowSession, carried_Bhw: Tensor) -> Tensor:
     by_point_Ahw = session.fit_masks(by_point_BKhw.flatten(0, 1))
     by_point_Bhw = by_point_Ahw.view(*by_point_BKhw.shape[:2], *by_point_Ahw.shape[1:])
     by_mask_Bhw = session.look_at_masks(carried_Bhw)
-    return torch.cat(
-        [maps[:, None] for maps in (carried_Bhw, by_mask_Bhw, by_box_Bhw)] + [by_point_Bhw], dim=1
-    )
+    single = [carried_Bhw, by_mask_Bhw, by_box_Bhw]
+    if session.has_proposer:
+        single.append(_look_at_proposals(session, carried_Bhw))
+    return torch.cat([maps[:, None] for maps in single] + [by_point_Bhw], dim=1)
+
+
+def _look_at_proposals(session: FlowSession, carried_Bhw: Tensor) -> Tensor:
+    """What the decoder sees in the box that is proposed for each mask, logits; the mask where none is."""
+    logits_Bhw = carried_Bhw.clone()
+    proposals = session.propose()
+    if not len(proposals):
+        return logits_Bhw
+    iou_BP = measure_box_iou(find_boxes(carried_Bhw > 0), proposals.boxes_P4)
+    fit_BP = torch.where(iou_BP >= _MIN_PROPOSED, iou_BP * proposals.scores_P, 0.0)
+    best_B = fit_BP.argmax(1)
+    rows = fit_BP.amax(1).nonzero().flatten().tolist()
+    if rows:
+        boxes = proposals.select(best_B[rows]).list_boxes(session.size)
+        logits_Bhw[rows] = session.look([BoxPrompt(box) for box in boxes]).logits_Bhw
+    return logits_Bhw
 
 
 def _ask_about(masks_Bhw: Tensor, size: tuple[int, int]) -> tuple[list[BoxPrompt], Tensor]:

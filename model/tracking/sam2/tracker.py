@@ -36,6 +36,7 @@ from tubelet.model.tracking.sam2.judge import JUDGE_FILE, MaskJudge, read_judge
 from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.matching import ObjectMatcher, read_matcher
 from tubelet.model.tracking.sam2.network import Sam2Network
+from tubelet.model.tracking.sam2.proposing import PROPOSER_FILE, BoxProposer, read_proposer
 from tubelet.model.tracking.sam2.refining import RefiningSettings, refine_in_turn
 from tubelet.model.tracking.sam2.settings import TrackerSettings, read_settings
 from tubelet.model.tracking.sam2.weights import find_folder, load_network, name_checkpoint
@@ -66,15 +67,23 @@ class Sam2Tracker:
         detector: Detector | None = None,
         judge: MaskJudge | None = None,
         matcher: ObjectMatcher | None = None,
+        proposer: BoxProposer | None = None,
     ) -> None:
         self._network = network
         self._judge = judge
         self._matcher = matcher
+        self._proposer = proposer
         self.settings = settings or TrackerSettings()
         if self.settings.refine_every and judge is None:
             raise SettingsError(
                 "The tracker is to refine masks, and its checkpoint has no judge of masks",
                 expected=f"{JUDGE_FILE} beside config.json, or refine_every 0",
+                do="take the folder's files from one checkpoint, or correct tracker.json",
+            )
+        if self.settings.discovery is not None and self.settings.discovery.use_boxes and proposer is None:
+            raise SettingsError(
+                "The tracker is to search proposed boxes, and its checkpoint has no proposer",
+                expected=f"{PROPOSER_FILE} beside config.json, or discovery with use_boxes false",
                 do="take the folder's files from one checkpoint, or correct tracker.json",
             )
         self._motion = motion or MotionTracker()
@@ -95,7 +104,7 @@ class Sam2Tracker:
         Raises VideoFormatError when the frames do not all have one size, ModelError when the network gives
         what is not a number.
         """
-        run = _Run(self._network, self.settings, self._detector, self._judge, self._matcher)
+        run = _Run(self._network, self.settings, self._detector, self._judge, self._matcher, self._proposer)
         for tracked in self._motion.track(_check_sizes(frames), context):
             objects = run.step(tracked)
             yield TrackedFrame(tracked.frame, objects, tracked.camera, warnings=run.take_warnings())
@@ -136,6 +145,7 @@ def make_tracker(
         detector=detector,
         judge=read_judge(folder),
         matcher=read_matcher(folder),
+        proposer=read_proposer(folder),
     )
 
 
@@ -159,6 +169,7 @@ class _Run:
         detector: Detector | None,
         judge: MaskJudge | None,
         matcher: ObjectMatcher | None,
+        proposer: BoxProposer | None,
     ) -> None:
         self._session = open_session(
             network,
@@ -167,6 +178,7 @@ class _Run:
             max_prompted_frames=settings.max_prompted_frames,
             judge=judge,
             matcher=matcher,
+            proposer=proposer,
         )
         self._settings = settings
         self._detector = detector

@@ -23,6 +23,7 @@ from tubelet.model.tracking.sam2.config import PUBLISHED
 from tubelet.model.tracking.sam2.judge import JUDGE_FILE
 from tubelet.model.tracking.sam2.matching import MATCHER_FILE
 from tubelet.model.tracking.sam2.network import TransformersNetwork
+from tubelet.model.tracking.sam2.proposing import PROPOSER_FILE
 from tubelet.model.weight_files import (
     NameReport,
     compare_shapes,
@@ -79,10 +80,11 @@ def save_model(folder: Path, model: Sam2VideoModel) -> None:
 
 
 def name_checkpoint(folder: Path) -> str:
-    """`sam2-FOLDER@DIGEST`, with one sam2: what rows say of the tracker. The digest is the weights', and the
-    judge's and matcher's where there are any."""
+    """`sam2-FOLDER@DIGEST`, with one sam2: what rows say of the tracker. The digest is the weights', and
+    the judge's, matcher's and proposer's where there are any."""
     digest = hashlib.blake2b(digest_size=4)
-    beside = [file for name in (JUDGE_FILE, MATCHER_FILE) if (file := folder / name).exists()]
+    names = (JUDGE_FILE, MATCHER_FILE, PROPOSER_FILE)
+    beside = [file for name in names if (file := folder / name).exists()]
     for file in (*find_weight_files(folder), *beside):
         with file.open("rb") as opened:
             while block := opened.read(1 << 24):

@@ -1,8 +1,8 @@
 """Train a SAM 2 through the stages of a recipe: what `tubelet train track` does.
 
 The output folder holds `config.json` and `model.safetensors` in the layout of the published checkpoints, the
-best so far, `judge.npz` and `matcher.npz` where the recipe asks for them, and `stages/NAME/` with each
-stage's log, curves and saves.
+best so far, `judge.npz`, `matcher.npz` and `proposer.npz` where the recipe asks for them, and
+`stages/NAME/` with each stage's log, curves and saves.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from tubelet.errors import SettingsError
 from tubelet.model.tracking.sam2.judge import JUDGE_FILE
 from tubelet.model.tracking.sam2.matching import MATCHER_FILE
 from tubelet.model.tracking.sam2.network import TransformersNetwork
+from tubelet.model.tracking.sam2.proposing import PROPOSER_FILE
 from tubelet.model.tracking.sam2.weights import find_folder, load_model, save_model
 from tubelet.model.training.loop import MakeBatch, TrainReport, train
 from tubelet.model.training.track.clips import ClipSource, FolderClips, RenderedClips
 from tubelet.model.training.track.evaluation import TrackEvaluation
 from tubelet.model.training.track.judging import train_judge
 from tubelet.model.training.track.matching import train_matcher
+from tubelet.model.training.track.proposing import train_proposer
 from tubelet.model.training.track.recipe import Stage, TrackRecipe
 from tubelet.model.training.track.samples import TrackBatch, TrackBatches
 from tubelet.model.training.track.start import make_network, start_memory
@@ -105,6 +107,8 @@ def train_tracker(
             train_judge(TransformersNetwork(load_model(out)), source, recipe.judge, out)
         if recipe.matcher is not None and not (out / MATCHER_FILE).exists():
             train_matcher(TransformersNetwork(load_model(out)), source, recipe.matcher, out)
+        if recipe.proposer is not None and not (out / PROPOSER_FILE).exists():
+            train_proposer(TransformersNetwork(load_model(out)), source, recipe.proposer, out)
     return reports
 
 
