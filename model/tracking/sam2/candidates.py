@@ -118,7 +118,7 @@ def from_motion(
         if refining is None:
             candidates += [by_box] if agrees else [by_mask] if is_sure else []
             continue
-        box_score, mask_score = session.judge(torch.stack([found_hw, own_hw])).tolist()
+        box_score, mask_score = session.view.judge(torch.stack([found_hw, own_hw])).tolist()
         if box_score > mask_score + refining.min_gain and (agrees or box_score >= refining.weak):
             candidates.append(_weigh(by_box, box_score, refining))
         elif agrees or is_sure:

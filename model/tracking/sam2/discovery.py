@@ -159,7 +159,7 @@ def _ask_about_boxes(
     session: Sam2Session, settings: DiscoverySettings, followed_hw: Tensor | None
 ) -> FrameMasks:
     """The masks in proposed boxes that could be objects, where most of the box is not followed already."""
-    proposals = session.propose()
+    proposals = session.view.proposals
     if followed_hw is not None and len(proposals):
         num_rows, num_columns = followed_hw.shape
         followed = followed_hw.cpu().numpy()
@@ -199,9 +199,9 @@ def _choose(
         & (share_A <= settings.max_area_share)
         & ~is_background(masks_Ahw, settings.background_sides)
     )
-    if session.has_judge:
+    if session.view.has_judge:
         iou_A = iou_A.clone()
-        iou_A[good_A] = session.judge(masks_Ahw[good_A]).to(iou_A.dtype)
+        iou_A[good_A] = session.view.judge(masks_Ahw[good_A]).to(iou_A.dtype)
         presence_A = torch.ones_like(presence_A)
         is_cut_A = is_background(masks_Ahw, settings.background_sides - 1)
         good_A &= iou_A >= torch.where(is_cut_A, settings.min_judged_cut, settings.min_judged)

@@ -14,15 +14,13 @@ from itertools import groupby
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from tubelet.errors import InputError, ModelError
+from tubelet.errors import InputError
 from tubelet.model.frame import Image
-from tubelet.model.tracking.sam2.judge import MaskJudge, flatten_features, measure_masks
+from tubelet.model.tracking.sam2.frame_view import FrameView
+from tubelet.model.tracking.sam2.judge import MaskJudge
 from tubelet.model.tracking.sam2.maps import (
-    IMAGE_MEAN,
-    IMAGE_STD,
     MASK_PROMPT_LOGIT,
     OUT_OF_SIGHT,
     encode_age,
@@ -30,7 +28,7 @@ from tubelet.model.tracking.sam2.maps import (
 )
 from tubelet.model.tracking.sam2.masks import FrameMasks, concatenate
 from tubelet.model.tracking.sam2.memory import Memory, MemoryBank, Recall
-from tubelet.model.tracking.sam2.network import DecodedMasks, ImageFeatures, Sam2Network
+from tubelet.model.tracking.sam2.network import DecodedMasks, Sam2Network
 from tubelet.model.tracking.sam2.prompts import (
     LABEL_NONE,
     LabelledPoint,
@@ -39,14 +37,7 @@ from tubelet.model.tracking.sam2.prompts import (
     check_prompt,
     list_points,
 )
-from tubelet.model.tracking.sam2.proposing import (
-    VOUCHED_WEIGHT,
-    BoxProposer,
-    Proposals,
-    SeenFrames,
-    propose,
-    see_frame,
-)
+from tubelet.model.tracking.sam2.proposing import BoxProposer
 
 MAX_PROMPTED_FRAMES = 8
 
@@ -92,10 +83,7 @@ class Sam2Session:
         self._mask_px = network.shape.image_px // 4
         self._frame = -1
         self._size = (0, 0)
-        self._image: Image | None = None
-        self._features: ImageFeatures | None = None
-        self._measured_maps_CN: Tensor | None = None
-        self._proposals: Proposals | None = None
+        self._view: FrameView | None = None
         self._memory_position_NM = network.locate_memory()
 
     @property
@@ -109,13 +97,11 @@ class Sam2Session:
         return frozenset()
 
     @property
-    def features(self) -> ImageFeatures:
-        """Image features of the current frame."""
-        if self._image is None:
+    def view(self) -> FrameView:
+        """What is seen in the current frame."""
+        if self._view is None:
             raise InputError("No frame was given yet", expected="a call of `advance` first")
-        if self._features is None:
-            self._features = self._encode_image(self._image)
-        return self._features
+        return self._view
 
     @property
     def size(self) -> tuple[int, int]:
@@ -134,54 +120,6 @@ class Sam2Session:
     def frame(self) -> int:
         """The number of the current frame, from 0; -1 before the first."""
         return self._frame
-
-    @property
-    def has_proposer(self) -> bool:
-        """Whether `propose` can be asked."""
-        return self._proposer is not None
-
-    @property
-    def has_judge(self) -> bool:
-        """Whether `judge` can be asked."""
-        return self._judge is not None
-
-    def judge(self, masks_Bhw: Tensor) -> Tensor:
-        """How well each mask outlines one object of this frame, 0..1, (B,): a guess of its IoU."""
-        return self.judge_measured(self.measure(masks_Bhw), masks_Bhw).to(masks_Bhw.device)
-
-    def judge_measured(self, measured_BX: Tensor, masks_Bhw: Tensor) -> Tensor:
-        """`judge` by what was measured of masks, (B, X), and what the proposer, if there is one, says."""
-        assert self._judge is not None, "the session was given a judge"
-        judged_B = self._judge.judge(measured_BX)
-        if self._proposer is None:
-            return judged_B
-        return torch.lerp(judged_B, self.propose().vouch_for(masks_Bhw), VOUCHED_WEIGHT)
-
-    def propose(self) -> Proposals:
-        """Where objects lie in this frame."""
-        assert self._proposer is not None, "the session was given a proposer"
-        if self._proposals is None:
-            self._proposals = propose(self._proposer, self.see_frame())
-        return self._proposals
-
-    def see_frame(self) -> SeenFrames:
-        """This frame as a proposer takes it."""
-        features = self.features
-        assert self._image is not None, "features are of a frame"
-        return see_frame(features, self._image)
-
-    def measure(self, masks_Bhw: Tensor) -> Tensor:
-        """What `measure_masks` says of masks of this frame, (B, X)."""
-        return measure_masks(self.measured_maps_CN, masks_Bhw)
-
-    @property
-    def measured_maps_CN(self) -> Tensor:
-        """What masks of this frame are measured by, (C, GRID * GRID)."""
-        if self._measured_maps_CN is None:
-            features = self.features
-            assert self._image is not None, "features are of a frame"
-            self._measured_maps_CN = flatten_features(features, self._image)
-        return self._measured_maps_CN
 
     @property
     def num_memories(self) -> int:
@@ -204,8 +142,9 @@ class Sam2Session:
             )
         self._size = size
         self._frame += 1
-        self._image, self._features = image, None
-        self._measured_maps_CN, self._proposals = None, None
+        self._view = FrameView(
+            self._network, image, number=self._frame, judge=self._judge, proposer=self._proposer
+        )
         return self._in_order(self._follow_all(image))
 
     @torch.inference_mode()
@@ -253,30 +192,9 @@ class Sam2Session:
 
     # -- one pass over a batch ------------------------------------------------------------------------
 
-    def _encode_image(self, image: Image) -> ImageFeatures:
-        network = self._network
-        pixels_HW3 = torch.tensor(np.ascontiguousarray(image), device=network.device)
-        side = network.shape.image_px
-        pixels_13SS = F.interpolate(
-            pixels_HW3.permute(2, 0, 1)[None] / 255,
-            size=(side, side),
-            mode="bilinear",
-            align_corners=False,
-            antialias=True,
-        )
-        mean, std = (pixels_13SS.new_tensor(c)[:, None, None] for c in (IMAGE_MEAN, IMAGE_STD))
-        features = network.encode_image(((pixels_13SS - mean) / std).to(network.dtype))
-        if not torch.isfinite(features.coarse_1CHW).all():
-            raise ModelError(
-                f"The image features of frame {self._frame} are not finite",
-                expected="numbers; the weights may be damaged, or too large for the number format",
-                do="check the checkpoint, or use bfloat16 or float32 in place of float16",
-            )
-        return features
-
     def _follow_all(self, image: Image) -> list[FrameMasks]:
         """All objects in this frame, in parts."""
-        self._features = self._encode_image(image)  # at once: what is not finite is told here
+        self.view.features  # noqa: B018 - at once: what is not finite is told here
         recalls = {number: bank.recall(self._frame) for number, bank in self._banks.items()}
         by_layout = sorted(recalls, key=lambda number: recalls[number].layout)
         return [
@@ -288,7 +206,9 @@ class Sam2Session:
     def _follow(self, numbers: list[int], recalls: list[Recall]) -> FrameMasks:
         """Find objects whose memories have one layout."""
         memory_BTM, position_BTM, num_pointer_tokens = self._lay_out(recalls)
-        coarse_BCHW = self._network.attend_memory(self.features, memory_BTM, position_BTM, num_pointer_tokens)
+        coarse_BCHW = self._network.attend_memory(
+            self.view.features, memory_BTM, position_BTM, num_pointer_tokens
+        )
         points_B12, labels_B1 = self._no_points(len(numbers))
         multimask = self._network.shape.multimask_when_following
         settled = self._settle(self._decode(coarse_BCHW, points_B12, labels_B1, multimask))
@@ -341,10 +261,10 @@ class Sam2Session:
         side = network.shape.image_px
         masks_B1SS = self._fill_squares(prompts)
         points_B12, labels_B1 = self._no_points(len(prompts))
-        coarse_BCHW = self.features.coarse_1CHW.expand(len(prompts), -1, -1, -1)
+        coarse_BCHW = self.view.features.coarse_1CHW.expand(len(prompts), -1, -1, -1)
         as_meta = network.shape.mask_prompts == "meta"
         decoded = network.decode_masks(
-            self.features,
+            self.view.features,
             coarse_BCHW,
             points_B12,
             labels_B1,
@@ -376,7 +296,7 @@ class Sam2Session:
         self, coarse_BCHW: Tensor, points_BP2: Tensor, labels_BP: Tensor, multimask: bool
     ) -> DecodedMasks:
         return self._network.decode_masks(
-            self.features, coarse_BCHW, points_BP2, labels_BP, None, multimask=multimask
+            self.view.features, coarse_BCHW, points_BP2, labels_BP, None, multimask=multimask
         )
 
     def _settle(self, decoded: DecodedMasks) -> Settled:
@@ -403,7 +323,7 @@ class Sam2Session:
         large_B1SS = settled.logits_B1SS
         soft_B1SS = (large_B1SS > 0).to(network.dtype) if prompted else large_B1SS.sigmoid()
         memory_BNM = network.encode_memory(
-            self.features, soft_B1SS * shape.memory_mask_scale + shape.memory_mask_bias
+            self.view.features, soft_B1SS * shape.memory_mask_scale + shape.memory_mask_bias
         )
         if network.learned.occlusion_M is not None:
             hidden_B11 = (settled.presence_B <= 0).to(network.dtype)[:, None, None]
@@ -430,7 +350,7 @@ class Sam2Session:
 
     def _first_sight(self, num_objects: int) -> Tensor:
         """Coarse features of this frame as an object without memory sees them, (B, C, H, W)."""
-        plain = self.features.coarse_1CHW + self._network.learned.no_memory_C[:, None, None]
+        plain = self.view.features.coarse_1CHW + self._network.learned.no_memory_C[:, None, None]
         return plain.expand(num_objects, -1, -1, -1)
 
     def _as_tensors(self, listed: list[list[LabelledPoint]]) -> tuple[Tensor, Tensor]:

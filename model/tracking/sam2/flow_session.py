@@ -99,7 +99,7 @@ class FlowSession(Sam2Session):
     def find_alike(self, number: int, count: int) -> Tensor:
         """Where the frame looks like the inside of the object: up to `count` points, (P, 2) in pixels."""
         height, width = self.size
-        cells = find_alike(self.measured_maps_CN, self._known_X[number], GRID, count)
+        cells = find_alike(self.view.measured_maps_CN, self._known_X[number], GRID, count)
         return (cells + 0.5) / GRID * torch.tensor([width, height])
 
     @property
@@ -156,7 +156,7 @@ class FlowSession(Sam2Session):
     def _decode_hints(self, shares_Bhw: Tensor) -> DecodedMasks:
         hints_B1hw = hint_at_masks(resize(shares_Bhw[:, None], self._network.shape.image_px // 4))
         return self._network.decode_masks(
-            self.features,
+            self.view.features,
             self._first_sight(len(shares_Bhw)),
             *self._no_points(len(shares_Bhw)),
             hints_B1hw.to(self._network.dtype),
@@ -178,7 +178,7 @@ class FlowSession(Sam2Session):
         new = [number for number in numbers if number not in self._known_X]
         if self._matcher is not None and new:
             shares_Bhw = torch.stack([self._shares_hw[number] for number in new])
-            self._known_X.update(zip(new, self.measure(shares_Bhw > 0.5), strict=True))
+            self._known_X.update(zip(new, self.view.measure(shares_Bhw > 0.5), strict=True))
 
 
 def open_session(

@@ -159,7 +159,7 @@ def _choose(
     options_BAhw = list_options(session, followed.logits_Bhw[places])
     moved_Bhw = torch.stack([moved_hw.get(number, session.make_blank()) for number in numbers])
     masks_BAhw = torch.cat([options_BAhw > 0, moved_Bhw[:, None]], dim=1)
-    measured_BAX = session.measure(masks_BAhw.flatten(0, 1)).view(*masks_BAhw.shape[:2], -1)
+    measured_BAX = session.view.measure(masks_BAhw.flatten(0, 1)).view(*masks_BAhw.shape[:2], -1)
     choices = []
     for row, number in enumerate(numbers):
         masks_Ahw, measured_AX = masks_BAhw[row], measured_BAX[row]
@@ -186,7 +186,7 @@ def _score(
     session: FlowSession, number: int, masks_Ahw: Tensor, measured_AX: Tensor, match_weight: float
 ) -> tuple[Tensor, Tensor]:
     """What masks are given as an object's, and by the matcher alone, (A,) each."""
-    judged_A = session.judge_measured(measured_AX, masks_Ahw)
+    judged_A = session.view.judge_measured(measured_AX, masks_Ahw)
     if not session.has_matcher:
         return judged_A, torch.ones_like(judged_A)
     matched_A = session.match(number, measured_AX)
@@ -238,7 +238,7 @@ def _find_again(
         places = is_free_A.nonzero().flatten()
         if not len(places):
             continue
-        measured_AX = session.measure(masks_Ahw[places])
+        measured_AX = session.view.measure(masks_Ahw[places])
         matched_A = session.match(number, measured_AX)
         best = int(matched_A.argmax())
         if matched_A[best] >= settings.found:
@@ -267,7 +267,7 @@ def list_options(session: FlowSession, carried_Bhw: Tensor) -> Tensor:
     by_point_Bhw = by_point_Ahw.view(*by_point_BKhw.shape[:2], *by_point_Ahw.shape[1:])
     by_mask_Bhw = session.look_at_masks(carried_Bhw)
     single = [carried_Bhw, by_mask_Bhw, by_box_Bhw]
-    if session.has_proposer:
+    if session.view.has_proposer:
         single.append(_look_at_proposals(session, carried_Bhw))
     return torch.cat([maps[:, None] for maps in single] + [by_point_Bhw], dim=1)
 
@@ -275,7 +275,7 @@ def list_options(session: FlowSession, carried_Bhw: Tensor) -> Tensor:
 def _look_at_proposals(session: FlowSession, carried_Bhw: Tensor) -> Tensor:
     """What the decoder sees in the box that is proposed for each mask, logits; the mask where none is."""
     logits_Bhw = carried_Bhw.clone()
-    proposals = session.propose()
+    proposals = session.view.proposals
     if not len(proposals):
         return logits_Bhw
     iou_BP = measure_box_iou(find_boxes(carried_Bhw > 0), proposals.boxes_P4)

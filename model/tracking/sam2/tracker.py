@@ -368,7 +368,7 @@ class _Run:
         return [
             judged + bonus if number in moved and self._lives[number].takes_motion else judged
             for number, judged in zip(
-                followed.numbers, self._session.judge(followed.binary_Bhw).tolist(), strict=True
+                followed.numbers, self._session.view.judge(followed.binary_Bhw).tolist(), strict=True
             )
         ]
 

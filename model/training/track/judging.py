@@ -87,4 +87,4 @@ def _gather(
     session = FlowSession(network)
     session.advance(clip.frames_THW3[0])
     sampled = sample_masks(session, clip.labels_THW[0], plan, generator)
-    return JudgedMasks(session.measure(sampled.masks_Bhw).half(), sampled.iou_B.clone())
+    return JudgedMasks(session.view.measure(sampled.masks_Bhw).half(), sampled.iou_B.clone())

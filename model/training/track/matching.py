@@ -139,7 +139,7 @@ def _gather(
             known = _get_to_know(session, labels_HW, settings, generator)
         elif place in (second, third):
             sampled = sample_masks(session, labels_HW, settings.sampling, generator)
-            measured_BX = session.measure(sampled.masks_Bhw).half()
+            measured_BX = session.view.measure(sampled.masks_Bhw).half()
             for object_number, known_VX in known.items():
                 yield Meeting(known_VX, measured_BX, sampled.iou_with(object_number), sampled.iou_B)
 
@@ -160,7 +160,7 @@ def _get_to_know(
         fits_B = measure_iou(seen_Bhw, masks_Bhw[:1])[:, 0] >= _MIN_KNOWN_IOU
         masks_Bhw = torch.cat([masks_Bhw, seen_Bhw[fits_B]])
         masks_Bhw = masks_Bhw[masks_Bhw.flatten(1).any(1)]
-        known[number] = session.measure(masks_Bhw).half()
+        known[number] = session.view.measure(masks_Bhw).half()
     return known
 
 

@@ -210,7 +210,7 @@ def _see(network: Sam2Network, image: Image, labels_HW: Bytes, settings: Propose
     """One picture and its boxes."""
     session = FlowSession(network)
     session.advance(np.ascontiguousarray(image))
-    seen = session.see_frame()
+    seen = session.view.seen
     boxes, shares = [], []
     for number in list_objects(labels_HW, settings.min_known_share):
         mask_HW = labels_HW == number

@@ -11,7 +11,7 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenc
 
 from tubelet.model.frame import Frame, Image
 from tubelet.model.tracking.sam2.config import make_small_config
-from tubelet.model.tracking.sam2.engine import IMAGE_MEAN, IMAGE_STD
+from tubelet.model.tracking.sam2.maps import IMAGE_MEAN, IMAGE_STD
 from tubelet.model.tracking.sam2.prompts import MaskPrompt, Prompt, list_points
 
 IMAGE_PX = 64

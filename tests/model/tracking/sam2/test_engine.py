@@ -218,7 +218,7 @@ def test_features_that_are_not_numbers_stop_the_run() -> None:
 
 def test_a_session_without_frames_says_so(model: Sam2VideoModel) -> None:
     with pytest.raises(InputError, match="No frame"):
-        Sam2Session(TransformersNetwork(model)).features  # noqa: B018
+        Sam2Session(TransformersNetwork(model)).view  # noqa: B018
 
 
 def test_objects_keep_the_order_in_which_they_were_added(model: Sam2VideoModel, clip: list[Image]) -> None:

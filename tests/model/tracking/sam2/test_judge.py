@@ -90,7 +90,7 @@ def test_a_mask_is_measured_alike_alone_and_among_others_and_on_a_finer_grid(
 def test_an_empty_mask_is_measured_without_dividing_by_nothing() -> None:
     nothing = torch.zeros(1, GRID, GRID, dtype=torch.bool)
     assert torch.isfinite(measure_masks(torch.ones(3, GRID * GRID), nothing)).all()
-    assert make_session(MaskJudge(make_weights())).judge(nothing[:0]).shape == (0,)
+    assert make_session(MaskJudge(make_weights())).view.judge(nothing[:0]).shape == (0,)
 
 
 def test_a_judge_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_judge_is_read_as_it_was_written(tmp_path: Path) -> None:
     masks = torch.rand(140, GRID, GRID, generator=torch.Generator().manual_seed(2)) > 0.5
     read = read_judge(tmp_path)
     assert read is not None
-    expected, found = (make_session(judge).judge(masks) for judge in (MaskJudge(halves), read))
+    expected, found = (make_session(judge).view.judge(masks) for judge in (MaskJudge(halves), read))
     assert torch.equal(expected, found)
     assert ((found > 0) & (found < 1)).all()
 
@@ -139,7 +139,7 @@ def test_discovery_keeps_and_ranks_by_the_judge() -> None:
     for rle, cover in zip(found.encode(180, 320), covers, strict=True):
         mask = decode_mask(rle)
         assert (mask & cover).sum() > 0.8 * (mask | cover).sum()
-    assert found.iou_B.tolist() == pytest.approx(session.judge(found.binary_Bhw).tolist(), abs=1e-5)
+    assert found.iou_B.tolist() == pytest.approx(session.view.judge(found.binary_Bhw).tolist(), abs=1e-5)
     assert len(discover(session, DiscoverySettings(min_judged=0.65))) == 0
 
 

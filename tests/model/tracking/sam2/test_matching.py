@@ -100,7 +100,7 @@ def test_an_object_is_known_by_what_was_last_trusted() -> None:
         carried = session.advance(film.frames[1].image)
         refine(session, carried, RefiningSettings(min_agreement=0.3, trusted=trusted))
         red, blue = (session.fit_masks(torch.from_numpy(mask)[None].float()) >= 0.5 for mask in film.truth[1])
-        known[trusted] = session.match(5, session.measure(torch.cat([red, blue]))).tolist()
+        known[trusted] = session.match(5, session.view.measure(torch.cat([red, blue]))).tolist()
     for red_word, blue_word in known.values():
         assert red_word > 0.9
         assert blue_word < 0.1
@@ -161,7 +161,7 @@ def test_what_the_matcher_never_knew_again_is_not_lost_to_it(is_familiar: bool, 
     session = FlowSession(ColourNetwork(), judge=make_red_judge(), matcher=make_colour_matcher())
     session.advance(FILM.frames[0].image)
     session.add({5: MaskPrompt(red)})
-    measured_X = session.measure(session.fit_masks(torch.from_numpy(blue)[None].float()) >= 0.5)[0]
+    measured_X = session.view.measure(session.fit_masks(torch.from_numpy(blue)[None].float()) >= 0.5)[0]
     session.remember(5, measured_X, was_matched=is_familiar)  # as if it had been another thing
     carried = session.advance(FILM.frames[1].image)
     refined = refine(session, carried, PLAN).masks

@@ -144,10 +144,10 @@ def test_a_proposer_is_read_as_it_was_written(tmp_path: Path) -> None:
     written.load_state_dict({name: tensor.half().float() for name, tensor in written.state_dict().items()})
     session = Sam2Session(TransformersNetwork(make_model()), proposer=read)
     session.advance(make_clip(1)[0])
-    seen = session.see_frame()
+    seen = session.view.seen
     with torch.inference_mode():
         assert all(torch.equal(a, b) for a, b in zip(written(seen), read(seen), strict=True))
-    assert session.propose() is session.propose(), "once a frame"
+    assert session.view.proposals is session.view.proposals, "once a frame"
 
 
 def test_what_is_no_proposer_is_told(tmp_path: Path) -> None:
@@ -199,11 +199,11 @@ def test_the_proposer_has_its_share_in_what_is_said_of_a_mask() -> None:
     alone = FlowSession(ColourNetwork(), judge=make_red_judge())
     alone.advance(FILM.frames[0].image)
     masks_Bhw = session.fit_masks(torch.from_numpy(np.stack(FILM.truth[0])).float()) > 0.5
-    vouched = session.propose().vouch_for(masks_Bhw)
+    vouched = session.view.proposals.vouch_for(masks_Bhw)
     assert vouched[0] > 0.7
     assert vouched[1] == 0
-    expected = (1 - VOUCHED_WEIGHT) * alone.judge(masks_Bhw) + VOUCHED_WEIGHT * vouched
-    assert torch.allclose(session.judge(masks_Bhw), expected, atol=1e-5)
+    expected = (1 - VOUCHED_WEIGHT) * alone.view.judge(masks_Bhw) + VOUCHED_WEIGHT * vouched
+    assert torch.allclose(session.view.judge(masks_Bhw), expected, atol=1e-5)
 
 
 def test_a_mask_that_slid_away_is_set_right_by_the_box_proposed_for_it() -> None:
