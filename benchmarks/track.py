@@ -33,7 +33,8 @@ from tubelet.model.tracking.measures import measure_masks
 from tubelet.model.tracking.motion import MotionTracker
 from tubelet.model.tracking.sam2.config import make_bundled_config, make_published_config, make_small_config
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings, discover
-from tubelet.model.tracking.sam2.engine import IMAGE_MEAN, IMAGE_STD, Sam2Session
+from tubelet.model.tracking.sam2.engine import Sam2Session
+from tubelet.model.tracking.sam2.maps import IMAGE_MEAN, IMAGE_STD
 from tubelet.model.tracking.sam2.network import Sam2Network, TransformersNetwork
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
 from tubelet.model.tracking.sam2.settings import TrackerSettings

@@ -35,7 +35,7 @@ class DiscoverySettings:
     diagonal of the grid, the next key frame the next ones: 2 is a chessboard's fields in turn, 1 asks all at
     once. A whole round should take no longer than the margin of a chunk, in which its tracker learns what its
     neighbour knows. With `use_boxes` every key frame asks also about what the session's proposer proposes,
-    and `points_per_side` may be 0.
+    and `points_per_side` may be 0; masks then need `min_vouched` by what is proposed.
     """
 
     use_boxes: bool = False
@@ -46,6 +46,7 @@ class DiscoverySettings:
     stability_offset: float = 1.0
     min_judged: float = 0.5
     min_judged_cut: float = 0.7
+    min_vouched: float = 0.0
     max_duplicate_iou: float = 0.7
     min_part_inside: float = 0.9
     min_area_share: float = 0.0006
@@ -67,6 +68,7 @@ class DiscoverySettings:
             "min_stability",
             "min_judged",
             "min_judged_cut",
+            "min_vouched",
             "max_duplicate_iou",
             "min_part_inside",
             "max_area_share",
@@ -205,5 +207,7 @@ def _choose(
         presence_A = torch.ones_like(presence_A)
         is_cut_A = is_background(masks_Ahw, settings.background_sides - 1)
         good_A &= iou_A >= torch.where(is_cut_A, settings.min_judged_cut, settings.min_judged)
+    if settings.use_boxes:
+        good_A &= session.view.proposals.vouch_for(masks_Ahw).to(good_A.device) >= settings.min_vouched
     logits_Ghw = session.fit_masks(logits_Ahw[good_A])
     return FrameMasks(tuple(range(len(logits_Ghw))), logits_Ghw, presence_A[good_A], iou_A[good_A])

@@ -105,8 +105,12 @@ class FrameView:
 
     def judge_measured(self, measured_BX: Tensor, masks_Bhw: Tensor) -> Tensor:
         """`judge` by what was measured of masks, (B, X), and what the proposer, if there is one, says."""
-        assert self._judge is not None, "the session was given a judge"
-        judged_B = self._judge.judge(measured_BX)
+        judged_B = self.judge_alone(measured_BX)
         if self._proposer is None:
             return judged_B
         return torch.lerp(judged_B, self.proposals.vouch_for(masks_Bhw), VOUCHED_WEIGHT)
+
+    def judge_alone(self, measured_BX: Tensor) -> Tensor:
+        """What the judge says of masks by itself, (B,)."""
+        assert self._judge is not None, "the session was given a judge"
+        return self._judge.judge(measured_BX)

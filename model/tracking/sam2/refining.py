@@ -111,13 +111,13 @@ def refine(
 
     `moved_hw` are masks of objects as motion sees them, on the session's grid. They take part in the
     comparison, with `bonus` above what they are given, and where one is the best the object is left as
-    it is, for the caller to give it that mask. `were_given` says that the objects' first masks are true.
+    it is, for the caller to give it that mask. `were_given` says that the objects' first masks are true,
+    whatever a proposer takes for one thing: it is not asked then, but where something is lost.
     The matcher neither hides nor finds those of `never_lost`, of which others know whether they are in sight.
     What was found counts for lost only once the matcher has known it again: with a thing unlike all that it
     learnt it never does.
     """
-    weight = settings.given_weight if were_given else 0.0
-    choices = _choose(session, followed, settings, moved_hw or {}, bonus, weight)
+    choices = _choose(session, followed, settings, moved_hw or {}, bonus, were_given)
     better = {choice.number: choice.better_hw for choice in choices if choice.better_hw is not None}
     if session.has_matcher:
         unknown = () if were_given else set(followed.numbers) - session.familiar
@@ -149,21 +149,21 @@ def _choose(
     settings: RefiningSettings,
     moved_hw: Mapping[int, Tensor],
     bonus: float,
-    match_weight: float,
+    were_given: bool,
 ) -> list[_Choice]:
     """The best masks of the objects whose carried ones have cells."""
     places = followed.binary_Bhw.flatten(1).any(1).nonzero().flatten().tolist()
     if not places:
         return []
     numbers = [followed.numbers[place] for place in places]
-    options_BAhw = list_options(session, followed.logits_Bhw[places])
+    options_BAhw = list_options(session, followed.logits_Bhw[places], with_proposals=not were_given)
     moved_Bhw = torch.stack([moved_hw.get(number, session.make_blank()) for number in numbers])
     masks_BAhw = torch.cat([options_BAhw > 0, moved_Bhw[:, None]], dim=1)
     measured_BAX = session.view.measure(masks_BAhw.flatten(0, 1)).view(*masks_BAhw.shape[:2], -1)
     choices = []
     for row, number in enumerate(numbers):
         masks_Ahw, measured_AX = masks_BAhw[row], measured_BAX[row]
-        scores_A, matched_A = _score(session, number, masks_Ahw, measured_AX, match_weight)
+        scores_A, matched_A = _score(session, number, masks_Ahw, measured_AX, settings, were_given)
         agrees_A = (measure_iou(masks_Ahw, masks_Ahw[[0, -1]]) >= settings.min_agreement).any(1).cpu()
         is_hidden = number in session.hidden
         if is_hidden:
@@ -183,14 +183,20 @@ def _choose(
 
 
 def _score(
-    session: FlowSession, number: int, masks_Ahw: Tensor, measured_AX: Tensor, match_weight: float
+    session: FlowSession,
+    number: int,
+    masks_Ahw: Tensor,
+    measured_AX: Tensor,
+    settings: RefiningSettings,
+    were_given: bool,
 ) -> tuple[Tensor, Tensor]:
     """What masks are given as an object's, and by the matcher alone, (A,) each."""
-    judged_A = session.view.judge_measured(measured_AX, masks_Ahw)
+    view = session.view
+    judged_A = view.judge_alone(measured_AX) if were_given else view.judge_measured(measured_AX, masks_Ahw)
     if not session.has_matcher:
         return judged_A, torch.ones_like(judged_A)
     matched_A = session.match(number, measured_AX)
-    return torch.lerp(judged_A, matched_A, match_weight), matched_A
+    return torch.lerp(judged_A, matched_A, settings.given_weight if were_given else 0.0), matched_A
 
 
 def _note_matches(
@@ -229,9 +235,12 @@ def _find_again(
     found: dict[int, Tensor] = {}
     live = [place for place, number in enumerate(followed.numbers) if number not in session.hidden]
     taken_hw = followed.select(live).binary_Bhw.any(0)
+    proposed = session.view.proposals.list_boxes(session.size) if lost and session.view.has_proposer else []
+    in_boxes_Phw = session.look([BoxPrompt(box) for box in proposed]).logits_Bhw
     for number in lost:
         points_B2 = session.find_alike(number, _NUM_SEARCHED)
-        logits_Ahw = session.fit_masks(session.look_at_points(points_B2).logits_BKhw.flatten(0, 1))
+        at_points_Ahw = session.fit_masks(session.look_at_points(points_B2).logits_BKhw.flatten(0, 1))
+        logits_Ahw = torch.cat([at_points_Ahw, in_boxes_Phw])
         masks_Ahw = logits_Ahw > 0
         area_A = masks_Ahw.flatten(1).sum(1)
         is_free_A = (masks_Ahw & taken_hw).flatten(1).sum(1) < _MAX_TAKEN * area_A
@@ -258,7 +267,7 @@ def _mix(carried_hw: Tensor, better_hw: Tensor, mix: float) -> Tensor:
     return torch.lerp(carried_hw, better_hw, mix)
 
 
-def list_options(session: FlowSession, carried_Bhw: Tensor) -> Tensor:
+def list_options(session: FlowSession, carried_Bhw: Tensor, *, with_proposals: bool = False) -> Tensor:
     """The carried masks and what the decoder has instead, logits (B, A, h, w) on the session's grid."""
     boxes, points_B2 = _ask_about(carried_Bhw > 0, session.size)
     by_box_Bhw = session.look(boxes).logits_Bhw
@@ -267,7 +276,7 @@ def list_options(session: FlowSession, carried_Bhw: Tensor) -> Tensor:
     by_point_Bhw = by_point_Ahw.view(*by_point_BKhw.shape[:2], *by_point_Ahw.shape[1:])
     by_mask_Bhw = session.look_at_masks(carried_Bhw)
     single = [carried_Bhw, by_mask_Bhw, by_box_Bhw]
-    if session.view.has_proposer:
+    if with_proposals and session.view.has_proposer:
         single.append(_look_at_proposals(session, carried_Bhw))
     return torch.cat([maps[:, None] for maps in single] + [by_point_Bhw], dim=1)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.model.tracking.film_factory import Thing
+from tests.model.tracking.sam2.colour_matcher import make_colour_matcher
 from tests.model.tracking.sam2.colour_network import ColourNetwork
 from tests.model.tracking.sam2.factories import make_clip, make_model
 from tests.model.tracking.sam2.plain_film import BLUE, RED, film_plainly
@@ -218,6 +219,40 @@ def test_a_mask_that_slid_away_is_set_right_by_the_box_proposed_for_it() -> None
         ious += measure_best(refined, [FILM.truth[1][0]])
     assert ious[0] > 0.8
     assert ious[1] < 0.4
+
+
+def test_what_nobody_vouches_for_is_not_discovered() -> None:
+    session = open_on_film()
+    lenient = DiscoverySettings(use_boxes=True, points_per_side=8, min_judged=0.0, min_judged_cut=0.0)
+    assert len(discover(session, replace(lenient, min_vouched=0.5))) == 2, "the blue one is not proposed"
+    assert len(discover(session, replace(lenient, min_vouched=0.99))) == 0
+
+
+def test_of_masks_that_were_given_proposals_say_nothing() -> None:
+    slid = np.roll(FILM.truth[0][0], 34, axis=1)
+    refined = []
+    for session in (open_on_film(), FlowSession(ColourNetwork(), judge=make_red_judge())):
+        session.advance(FILM.frames[0].image)
+        session.add({4: MaskPrompt(slid)})
+        carried = session.advance(FILM.frames[1].image)
+        refined.append(refine(session, carried, RefiningSettings(min_agreement=0.2), were_given=True).masks)
+    assert torch.equal(refined[0].logits_Bhw, refined[1].logits_Bhw)
+
+
+def test_what_is_lost_is_looked_for_in_proposed_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_the_ground = torch.tensor([[5.0, 5.0]])
+    monkeypatch.setattr(FlowSession, "find_alike", lambda *_: on_the_ground)
+    film = film_plainly([Thing(RED, (60, 40), lambda t: (70 if t < 0.1 else 220, 60))], 0.5)
+    session = FlowSession(
+        ColourNetwork(), judge=make_red_judge(), matcher=make_colour_matcher(), proposer=RedProposer()
+    )
+    session.advance(film.frames[0].image)
+    session.add({4: MaskPrompt(film.truth[0][0])})
+    session.hide(4)
+    carried = session.advance(film.frames[1].image)
+    found = refine(session, carried, RefiningSettings(), were_given=True).masks
+    assert measure_best(found, film.truth[1])[0] > 0.8
+    assert session.hidden == frozenset()
 
 
 def test_a_tracker_finds_by_boxes_and_needs_the_proposer_it_was_set_up_for() -> None:
