@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -115,8 +116,7 @@ class BoxProposer(nn.Module):
         return told[:, 0], torch.stack([x - left, y - top, x + right, y + bottom], dim=-1)
 
 
-@dataclass(frozen=True, slots=True)
-class SeenFrames:
+class SeenFrames(NamedTuple):
     """What boxes are told by: maps of the encoder on grids of 2 G, G and any side, and pictures, -1..1."""
 
     fine: Tensor

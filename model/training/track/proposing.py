@@ -15,14 +15,20 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from tubelet.model.frame import Image
 from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.network import Sam2Network
-from tubelet.model.tracking.sam2.proposing import GRID, PROPOSER_FILE, BoxProposer, SeenFrames, write_proposer
+from tubelet.model.tracking.sam2.proposing import (
+    GRID,
+    PROPOSER_FILE,
+    BoxProposer,
+    SeenFrames,
+    find_boxes,
+    write_proposer,
+)
 from tubelet.model.training.track.clips import Bytes, ClipSource
 from tubelet.model.training.track.sampled_masks import list_objects
 
@@ -57,8 +63,8 @@ class ProposerSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class BoxedFrames:
-    """What the network sees of frames, and their objects' boxes as shares of the frame, (O, 4), and areas,
-    (O,), each, the largest first."""
+    """What the network sees of frames, and of each the boxes of its objects as shares of the frame, (O, 4),
+    and their areas, (O,)."""
 
     seen: SeenFrames
     boxes_O4: tuple[Tensor, ...]
@@ -101,12 +107,7 @@ def gather_boxes(
 def join_frames(parts: Sequence[BoxedFrames]) -> BoxedFrames:
     """All frames as one."""
     return BoxedFrames(
-        SeenFrames(
-            torch.cat([part.seen.fine for part in parts]),
-            torch.cat([part.seen.middle for part in parts]),
-            torch.cat([part.seen.coarse for part in parts]),
-            torch.cat([part.seen.picture for part in parts]),
-        ),
+        SeenFrames(*(torch.cat(maps) for maps in zip(*(part.seen for part in parts), strict=True))),
         tuple(boxes for part in parts for boxes in part.boxes_O4),
         tuple(shares for part in parts for shares in part.shares_O),
     )
@@ -144,10 +145,7 @@ def measure_loss(
     proposer: BoxProposer, frames: BoxedFrames, rows: Sequence[int], min_object_share: float
 ) -> Tensor:
     """How wrong the cells' scores and boxes are on these frames."""
-    seen = frames.seen
-    logits_BGG, boxes_BGG4 = proposer(
-        SeenFrames(*(part[rows].float() for part in (seen.fine, seen.middle, seen.coarse, seen.picture)))
-    )
+    logits_BGG, boxes_BGG4 = proposer(SeenFrames(*(maps[rows].float() for maps in frames.seen)))
     targets = make_targets(
         [frames.boxes_O4[row] for row in rows], [frames.shares_O[row] for row in rows], min_object_share
     )
@@ -210,23 +208,11 @@ def _see(network: Sam2Network, image: Image, labels_HW: Bytes, settings: Propose
     """One picture and its boxes."""
     session = FlowSession(network)
     session.advance(np.ascontiguousarray(image))
-    seen = session.view.seen
-    boxes, shares = [], []
+    boxes: list[Tensor] = []
+    shares: list[float] = []
     for number in list_objects(labels_HW, settings.min_known_share):
         mask_HW = labels_HW == number
-        boxes.append(_find_box(mask_HW))
+        boxes.append(find_boxes(torch.from_numpy(mask_HW)[None]))
         shares.append(float(mask_HW.mean()))
-    parts = [part.half().clone() for part in (seen.fine, seen.middle, seen.coarse, seen.picture)]
-    return BoxedFrames(SeenFrames(*parts), (torch.tensor(boxes).view(-1, 4),), (torch.tensor(shares),))
-
-
-def _find_box(mask_HW: NDArray[np.bool_]) -> tuple[float, float, float, float]:
-    """The box of a mask as shares of the frame."""
-    height, width = mask_HW.shape
-    rows, columns = np.flatnonzero(mask_HW.any(1)), np.flatnonzero(mask_HW.any(0))
-    return (
-        float(columns[0] / width),
-        float(rows[0] / height),
-        float((columns[-1] + 1) / width),
-        float((rows[-1] + 1) / height),
-    )
+    seen = SeenFrames(*(maps.half().clone() for maps in session.view.seen))
+    return BoxedFrames(seen, (torch.cat([torch.zeros(0, 4), *boxes]),), (torch.tensor(shares),))

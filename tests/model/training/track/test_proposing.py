@@ -36,9 +36,7 @@ def network() -> TransformersNetwork:
 
 def pick(frames: BoxedFrames, row: int) -> SeenFrames:
     """What was seen of one frame."""
-    seen = frames.seen
-    parts = (seen.fine, seen.middle, seen.coarse, seen.picture)
-    return SeenFrames(*(part[row : row + 1].float() for part in parts))
+    return SeenFrames(*(maps[row : row + 1].float() for maps in frames.seen))
 
 
 def test_boxes_are_gathered_alike_whatever_comes_before(network: TransformersNetwork) -> None:
