@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from lancedb.index import FTS, Bitmap, BTree, IvfSq, LabelList
-
 from tubelet.index.committing import ORPHAN_AGE, find_old_version
 from tubelet.index.location import lock_keeping, lock_writers
 from tubelet.index.opening import Tables
@@ -45,9 +43,6 @@ _SCALAR_INDEXES = {
         *("colours", "turn"),  # what candidates are asked to meet
     ),
 }
-_INDEX_KINDS = {"colours": LabelList, "turn": Bitmap}
-"""Of what is not found by one value among many."""
-
 _VECTORS = ("text_vector", "object_vector")
 
 
@@ -73,7 +68,7 @@ def optimize_tables(
                 indexed = {column for index in table.list_indices() for column in index.columns}
                 for column in _SCALAR_INDEXES[table.name]:
                     if column not in indexed:
-                        table.create_index(column, config=_INDEX_KINDS.get(column, BTree)())
+                        table.create_index(column, config=_make_scalar_config(column))
                         built.append(f"{table.name}.{column}")
                 if table.name == "moments":
                     built += _create_search_indexes(table, indexed)
@@ -117,7 +112,16 @@ def _keep_old(connection: Any, table: Any, orphans: Generations) -> Generations:
     return old
 
 
+def _make_scalar_config(column: str) -> Any:
+    from lancedb.index import Bitmap, BTree, LabelList  # slow to import: see `opening.connect`
+
+    kinds = {"colours": LabelList, "turn": Bitmap}  # of what is not found by one value among many
+    return kinds.get(column, BTree)()
+
+
 def _create_search_indexes(moments: Any, indexed: set[str]) -> list[str]:
+    from lancedb.index import FTS, IvfSq
+
     built: list[str] = []
     if "words" not in indexed:  # tokens already: nothing to stem or to leave out
         config = FTS(

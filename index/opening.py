@@ -9,8 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import lancedb
-
 from tubelet.errors import StoreError
 from tubelet.index.location import find_local_folder, lock_writers, missing_index
 from tubelet.index.schema import make_moments_schema, make_tubelets_schema, make_videos_schema
@@ -29,6 +27,8 @@ class Tables(NamedTuple):
 
 def connect(location: str, storage_options: Mapping[str, str] | None, *, create: bool) -> Any:
     """A connection of LanceDB that sees every commit at once. Raises StoreError where there is nothing."""
+    import lancedb  # two seconds to import: a process that opens nothing does not wait for them
+
     refuse_forked_process()
     folder = find_local_folder(location)
     with explain_failure(location, "opened"):

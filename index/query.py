@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import UTC, date, datetime
+from functools import cache
 
 from tubelet.errors import QueryError
 from tubelet.index.parsing.clauses import read_clauses, split_words
@@ -75,7 +76,9 @@ def choose_label(caption: str, attributes: Attributes) -> str:
     return next(iter(parse_query(caption[:MAX_TEXT_CHARACTERS]).find("category")), "")
 
 
-_FILLER_STEMS = frozenset(token for word in FILLERS for token in (word, *tokenize(word)))
+@cache
+def _list_filler_stems() -> frozenset[str]:
+    return frozenset(token for word in FILLERS for token in (word, *tokenize(word)))
 
 
 def _cut_times(text: str, today: date) -> tuple[str, TimeWindow | None]:
@@ -101,4 +104,5 @@ def _simplify(text: str) -> str:
 
 
 def _list_stems(words: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(token for token in tokenize(words) if token not in _FILLER_STEMS))[:MAX_WORDS]
+    fillers = _list_filler_stems()
+    return tuple(dict.fromkeys(token for token in tokenize(words) if token not in fillers))[:MAX_WORDS]

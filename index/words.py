@@ -5,13 +5,13 @@ LanceDB's own tokenizer does the work: lower case, accents folded, English stems
 
 from __future__ import annotations
 
-import lancedb
-
 from tubelet.records import Attributes, Motion
 
 
 def tokenize(text: str) -> list[str]:
     """The stems of a text's words, in order, without stop words."""
+    import lancedb  # two seconds to import, and much that imports this module keeps no words
+
     clean = text.encode("utf-8", "replace").decode("utf-8")  # halves of surrogate pairs become `?`
     return [token.text for token in lancedb.tokenize(clean)]
 

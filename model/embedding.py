@@ -62,15 +62,23 @@ class MiniLmEmbedder:
         vectors = np.zeros((len(texts), self.num_dimensions), dtype=np.float32)
         if not texts:
             return vectors
-        with self._loading:
-            if self._network is None:
-                self._network = _load_network()
-        tokens = [self._network.tokenize(text) for text in texts]
+        network = self._open()
+        tokens = [network.tokenize(text) for text in texts]
         by_length = sorted(range(len(texts)), key=lambda index: len(tokens[index]))
         for start in range(0, len(by_length), _BATCH_SIZE):
             batch = by_length[start : start + _BATCH_SIZE]
-            vectors[batch] = self._network.embed_tokens([tokens[index] for index in batch])
+            vectors[batch] = network.embed_tokens([tokens[index] for index in batch])
         return vectors
+
+    def load(self) -> None:
+        """Read the weights now. Raises DependencyError or ModelError."""
+        self._open()
+
+    def _open(self) -> _Network:
+        with self._loading:
+            if self._network is None:
+                self._network = _load_network()
+            return self._network
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ the process that started them, even when that is killed.
 
 from __future__ import annotations
 
+import atexit
+import importlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -15,6 +17,7 @@ import uuid
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -23,7 +26,7 @@ from tubelet.orchestration.executor import Returned
 from tubelet.orchestration.ledger.opening import open_ledger
 from tubelet.orchestration.ledger.protocol import Ledger
 from tubelet.orchestration.ledger.records import ReadyUnit
-from tubelet.orchestration.runner import run_leased
+from tubelet.orchestration.resources import load_models
 from tubelet.orchestration.watching.gpu import set_gpu_share
 from tubelet.orchestration.watching.logs import set_up_logging
 from tubelet.orchestration.watching.traces import start_tracing
@@ -97,6 +100,7 @@ class LocalExecutor:
             initializer=_prepare_process,
             initargs=(self._settings, owner, self._threads),
         )
+        pool.submit(_stand_by)
         return _Worker(pool, owner)
 
     def _fill(self) -> None:
@@ -150,6 +154,7 @@ def exit_with_parent() -> None:
 
 def _prepare_process(settings: Settings, owner: str, num_threads: int) -> None:
     global _place
+    atexit.register(os._exit, 0)  # what comes last: a second in which nothing but memory is given back
     exit_with_parent()
     set_up_logging(settings)
     start_tracing(settings)
@@ -157,12 +162,26 @@ def _prepare_process(settings: Settings, owner: str, num_threads: int) -> None:
     _place = (settings, open_ledger(settings.ledger_location), owner)
     os.environ.setdefault("OMP_NUM_THREADS", str(num_threads))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve the decoder's process
+    threading.Thread(target=_load_ahead, args=(settings, num_threads), daemon=True, name="load-ahead").start()
+
+
+def _load_ahead(settings: Settings, num_threads: int) -> None:
+    """Make the models while the first video is opened, and those of later stages while it is tracked."""
     import cv2
 
     cv2.setNumThreads(num_threads)
+    with suppress(Exception):  # the unit that needs it finds the same and says so
+        load_models(settings)
+        importlib.import_module("lancedb")  # for the commit
+
+
+def _stand_by() -> None:
+    """Do nothing: a pool starts its process when it is first given something."""
 
 
 def _run_in_process(unit_id: str) -> bool:
+    from tubelet.orchestration.runner import run_leased  # slow to import, and for workers alone
+
     assert _place is not None, "the pool prepares its process first"
     settings, ledger, owner = _place
     return run_leased(unit_id, ledger=ledger, place=settings, owner=owner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from tubelet.index.store import IndexStore
 from tubelet.model.describing.base import Captioner
@@ -98,6 +98,25 @@ def make_recogniser(settings: Settings) -> Recogniser | None:
     if name == NO_RECOGNISER:
         return None
     return _RECOGNISER.get((name, settings.device), lambda: RECOGNISERS.make(name, settings))
+
+
+@runtime_checkable
+class LoadsLate(Protocol):
+    """A model that reads its weights at the first use, or when it is told to."""
+
+    def load(self) -> None:
+        """Read them now, unless they are there. Raises ModelError or DependencyError."""
+
+
+def load_models(settings: Settings) -> None:
+    """Make the models of these settings and read their weights, in the order in which indexing needs them.
+
+    Whoever asks for one meanwhile waits for that one only. Raises as making them does.
+    """
+    make_tracker(settings)
+    for model in (make_recogniser(settings), make_captioner(settings), make_embedder(settings)):
+        if isinstance(model, LoadsLate):
+            model.load()
 
 
 def _count_object_dimensions(settings: Settings) -> int:

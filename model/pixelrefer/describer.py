@@ -128,6 +128,11 @@ class LazyDescriber:
         with self._busy:
             return self._load().choose(request, choices)
 
+    def load(self) -> None:
+        """Read the weights now. Raises ModelError."""
+        with self._busy:
+            self._load()
+
     def _load(self) -> PixelReferDescriber:
         if self._describer is None:
             dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16

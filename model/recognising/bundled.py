@@ -64,6 +64,11 @@ class BundledRecogniser:
             start += len(crops)
         return answers
 
+    def load(self) -> None:
+        """Read the weights now. Raises ModelError."""
+        with self._busy:
+            self._open()
+
     def _look(self, pictures: Sequence[NDArray[np.float32]]) -> tuple[Array, Array]:
         """Features (n, 1280) and logarithms of the classes' shares (n, 1000).
 
@@ -72,30 +77,34 @@ class BundledRecogniser:
         """
         import torch
 
-        from tubelet.model.recognising.efficientnet import load_network
-
         with self._busy:
-            if self._network is None:
-                self._network = load_network()
+            network = self._open()
             num_threads = torch.get_num_threads()
             torch.set_num_threads(1)
             try:
                 with ThreadPoolExecutor(num_threads) as pool:
-                    looks = list(pool.map(self._look_once, pictures))
+                    looks = list(pool.map(lambda picture: _look_once(network, picture), pictures))
             finally:
                 torch.set_num_threads(num_threads)
         features = np.array([own for own, _ in looks]).reshape(-1, _NUM_FEATURES)
         return features, np.array([shares for _, shares in looks]).reshape(-1, NUM_CLASSES)
 
-    def _look_once(self, picture: NDArray[np.float32]) -> tuple[Array, Array]:
-        import torch
+    def _open(self) -> EfficientNetLite0:
+        from tubelet.model.recognising.efficientnet import load_network
 
-        assert self._network is not None
-        with torch.inference_mode():
-            x_BCHW = (torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous() - 127) / 128
-            features_BC = self._network.extract_features(x_BCHW)
-            log_shares_BK = torch.log_softmax(self._network.classify(features_BC), dim=1)
-        return features_BC[0].double().numpy(), log_shares_BK[0].double().numpy()
+        if self._network is None:
+            self._network = load_network()
+        return self._network
+
+
+def _look_once(network: EfficientNetLite0, picture: NDArray[np.float32]) -> tuple[Array, Array]:
+    import torch
+
+    with torch.inference_mode():
+        x_BCHW = (torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous() - 127) / 128
+        features_BC = network.extract_features(x_BCHW)
+        log_shares_BK = torch.log_softmax(network.classify(features_BC), dim=1)
+    return features_BC[0].double().numpy(), log_shares_BK[0].double().numpy()
 
 
 def _answer(crops: Sequence[Crop], features: Array, log_shares: Array) -> Recognition:

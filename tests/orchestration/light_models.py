@@ -9,6 +9,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from tubelet.errors import ModelError
 from tubelet.model.frame import Frame
 from tubelet.model.tracking.base import TrackedFrame, make_cap_warning
 from tubelet.model.tracking.motion import MotionTracker
@@ -67,3 +68,27 @@ def make_capped_tracker(settings: Settings) -> CappedTracker:
 
 
 CAPPED_TRACKER = f"{__name__}:make_capped_tracker"
+
+
+class LateEmbedder(HashEmbedder):
+    """An embedder that leaves a file in the home when it is told to load."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._mark = settings.home / "loaded"
+
+    def load(self) -> None:
+        self._mark.touch()
+
+
+def make_late_embedder(settings: Settings) -> LateEmbedder:
+    return LateEmbedder(settings)
+
+
+LATE_EMBEDDER = f"{__name__}:make_late_embedder"
+
+
+def refuse_tracker(settings: Settings) -> MotionTracker:
+    raise ModelError("These weights are damaged", expected="others", do="pull them again")
+
+
+BROKEN_TRACKER = f"{__name__}:refuse_tracker"
