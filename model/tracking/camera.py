@@ -12,10 +12,22 @@ from tubelet.model.tracking.exposure import FloatImage
 Affine = NDArray[np.float64]
 Grey = NDArray[np.uint8]
 
-_MAX_NUM_POINTS = 200
+_CELLS_A_SIDE = 12
+"""The longer side of a picture is cut into so many square cells."""
+
+_CORNERS_A_CELL = 3
+_MIN_CORNER = 1e-3
+"""As a share of the best corner's strength: plain ground has only weak ones, and is most of what is still."""
+
+_MIN_DISTANCE_PX = 5
+_MAX_NUM_CORNERS = 1500
 _MIN_NUM_POINTS = 8
-_MIN_INLIER_SHARE = 0.4
+_MIN_INLIER_SHARE = 0.15
 _INLIER_PX = 1.0
+_MAX_RETURN_PX = 1.0
+"""A corner that is followed there and back, and arrives farther off, was lost."""
+
+_NUM_FIT_ROUNDS = 8
 _STILL_PX = 0.5
 
 
@@ -30,31 +42,71 @@ def to_grey(picture: FloatImage | NDArray[np.uint8]) -> Grey:
 
 
 def estimate_step(before: Grey, after: Grey, still: Mask | None = None) -> Affine:
-    """The similarity that takes points of the still scene in `before` to where `after` shows them.
+    """The affine map that takes points of the still scene in `before` to where `after` shows them.
 
-    Corners are followed by pyramidal Lucas-Kanade, and a similarity is fitted by RANSAC.
+    Corners from all over the picture are followed by pyramidal Lucas-Kanade, there and back. RANSAC fits a
+    similarity, so that the most of them that move as one decide, whatever moves otherwise; an affine map is
+    fitted to these by reweighted least squares, since ground that is seen aslant is sheared as one turns.
     `still` marks pixels of `before` that may be used. The answer is the identity when the pictures hold
     too few corners, when most of them disagree, or when no corner of the picture moves by half a pixel.
     """
     height, width = before.shape
     if min(height, width) < 16:
         return identity()
-    usable = None if still is None else still.astype(np.uint8)
-    spacing = max(4.0, 0.02 * max(height, width))
-    points = cv2.goodFeaturesToTrack(before, _MAX_NUM_POINTS, 0.01, spacing, mask=usable)
-    if points is None or len(points) < _MIN_NUM_POINTS:
-        return identity()
-    there = np.zeros_like(points)
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, points, there, winSize=(15, 15), maxLevel=3)
-    kept = found.ravel().astype(bool)
-    if kept.sum() < _MIN_NUM_POINTS:
+    points_n2 = _find_corners(before, still)
+    if len(points_n2) >= _MIN_NUM_POINTS:
+        points_n2, there_n2 = _follow(before, after, points_n2)
+    if len(points_n2) < _MIN_NUM_POINTS:
         return identity()
     matrix, inliers = cv2.estimateAffinePartial2D(
-        points[kept], there[kept], method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PX
+        points_n2, there_n2, method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PX
     )
-    if matrix is None or inliers.mean() < _MIN_INLIER_SHARE:
+    if matrix is None or inliers.sum() < max(_MIN_NUM_POINTS, _MIN_INLIER_SHARE * len(points_n2)):
         return identity()
-    return identity() if is_still(matrix, height, width) else np.asarray(matrix, np.float64)
+    fitted = _fit_affine(points_n2, there_n2, np.asarray(matrix, np.float64))
+    return identity() if is_still(fitted, height, width) else fitted
+
+
+def _find_corners(grey: Grey, still: Mask | None) -> NDArray[np.float32]:
+    """The best corners of each cell of the picture: (n, 2)."""
+    usable = None if still is None else still.astype(np.uint8)
+    corners = cv2.goodFeaturesToTrack(grey, _MAX_NUM_CORNERS, _MIN_CORNER, _MIN_DISTANCE_PX, mask=usable)
+    if corners is None:
+        return np.zeros((0, 2), np.float32)
+    corners_n2 = corners.reshape(-1, 2)
+    columns, rows = (corners_n2 * _CELLS_A_SIDE / max(grey.shape)).astype(int).T
+    cells = rows * _CELLS_A_SIDE + columns
+    order = np.argsort(cells, kind="stable")  # within a cell the best stay first
+    ranks = np.arange(len(order)) - np.searchsorted(cells[order], cells[order])
+    return np.asarray(corners_n2[order[ranks < _CORNERS_A_CELL]], np.float32)
+
+
+def _follow(
+    before: Grey, after: Grey, points_n2: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Those of the points that are found in the other picture, and where."""
+
+    def seek(first: Grey, then: Grey, start_n2: NDArray[np.float32]) -> tuple[NDArray[np.float32], Mask]:
+        there_n2, found, _ = cv2.calcOpticalFlowPyrLK(
+            first, then, start_n2, np.zeros_like(start_n2), winSize=(15, 15), maxLevel=3
+        )
+        return np.asarray(there_n2, np.float32), found.ravel().astype(bool)
+
+    there_n2, found = seek(before, after, points_n2)
+    back_n2, found_back = seek(after, before, there_n2)
+    kept = found & found_back & (np.linalg.norm(back_n2 - points_n2, axis=1) < _MAX_RETURN_PX)
+    return points_n2[kept], there_n2[kept]
+
+
+def _fit_affine(points_n2: NDArray[np.float32], there_n2: NDArray[np.float32], start: Affine) -> Affine:
+    """Reweighted least squares with Cauchy's weights of one inlier's width, from a first guess."""
+    flat_n3 = np.column_stack([points_n2, np.ones(len(points_n2))])
+    matrix_32 = start.T
+    for _ in range(_NUM_FIT_ROUNDS):
+        misses_n = np.linalg.norm(flat_n3 @ matrix_32 - there_n2, axis=1)
+        weights_n1 = (1 / (1 + (misses_n / _INLIER_PX) ** 2))[:, None]
+        matrix_32, *_ = np.linalg.lstsq(flat_n3 * weights_n1, there_n2 * weights_n1, rcond=None)
+    return np.asarray(matrix_32.T, np.float64)
 
 
 def is_still(matrix: Affine, height: int, width: int) -> bool:
