@@ -33,6 +33,7 @@ _NAMES = (
 _NUMBERS = (
     *("start_s", "end_s", "heading_deg", "speed", "stopped", "approaching", "leaving", "score"),
     *("box_mean", "frame_width", "frame_height", "video_duration_s", "colour_shares"),
+    *("category_score", "turn_deg"),
 )
 _LISTS = ("colours",)
 HELD = (*_NAMES, *_NUMBERS, *_LISTS)

@@ -39,6 +39,12 @@ UNKNOWN = 0.7
 
 CLOSE_COLOUR, SIBLING_CATEGORY, COUSIN_CATEGORY = 0.4, 0.5, 0.25
 SECOND_COLOUR_FULL_SHARE = 0.3
+CATEGORY_DOUBT = 0.1
+"""What a category loses that nobody is sure of: of two red cars the surer one comes first."""
+
+TURN_DOUBT, TURN_FULL_DEG = 0.15, 45.0
+"""What a turn loses that does not show in the measured angle, and from which angle on it shows fully."""
+
 STATE_ONLY = 0.5
 """How well "stops" is met by an object that stands and was not seen moving before."""
 
@@ -56,7 +62,8 @@ HEADING_ANGLES = {
 SIZES = ("tiny", "small", "medium", "large")
 
 SCORED_COLUMNS = (
-    *("label", "colours", "colour_shares", "size", "heading_deg", "speed", "turn", "stopped"),
+    *("label", "category_score", "colours", "colour_shares", "size", "heading_deg", "speed"),
+    *("turn", "turn_deg", "stopped"),
     *("approaching", "leaving", "entry_side", "exit_side", "box_mean", "frame_width", "frame_height"),
 )
 """What judging reads of the table of moments, beside `words` where conditions ask for words."""
@@ -139,7 +146,11 @@ def _judge_colour(value: str, moments: pa.Table) -> Values:
 
 
 def _judge_category(value: str, moments: pa.Table) -> Values:
-    return _judge_names("label", lambda label: match_category(value, label) if label else np.nan)(moments)
+    same = _judge_names("label", lambda label: match_category(value, label) if label else np.nan)(moments)
+    score = to_numpy(moments["category_score"])
+    doubt = np.where(score > 0, 1 - score, 0.0)  # none: the caption names it, and nothing says how surely
+    judged: Values = same * (1 - CATEGORY_DOUBT * doubt)
+    return judged
 
 
 def _judge_size(value: str, moments: pa.Table) -> Values:
@@ -151,7 +162,14 @@ def _judge_turn(value: str, moments: pa.Table) -> Values:
     same = _judge_names("turn", lambda turn: float(turn == value))(moments)
     if value == "none":  # straight on: something that stands does not go straight
         same = same * (1 - to_numpy(moments["stopped"]))
-    return same
+    return same * (1 - TURN_DOUBT * (1 - _show_turn(value, to_numpy(moments["turn_deg"]))))
+
+
+def _show_turn(turn: str, turn_deg: Values) -> Values:
+    """How far a measured angle shows a turn, 0..1: fully from 45 degrees to its side on, or up to 45 degrees
+    where it is none."""
+    bent = {"left": turn_deg, "right": -turn_deg, "u": np.abs(turn_deg), "none": 90 - np.abs(turn_deg)}[turn]
+    return np.clip(bent / TURN_FULL_DEG, 0.0, 1.0)
 
 
 def _judge_heading(value: str, moments: pa.Table) -> Values:

@@ -35,13 +35,13 @@ def make_video(video_id: str = "v1", **fields: Any) -> Video:
 
 
 def make_motion(**fields: Any) -> Motion:
-    """Moving to the right, straight on."""
+    """Moving to the right, straight on; a turn has the angle that it usually has."""
     values: dict[str, Any] = {
         "heading": "right",
         "heading_deg": 0.0,
         "speed": 1.0,
         "turn": "none",
-        "turn_deg": 0.0,
+        "turn_deg": {"left": 90.0, "right": -90.0, "u": 180.0, "none": 0.0}[fields.get("turn", "none")],
         "stopped": False,
         "approaching": False,
         "leaving": False,

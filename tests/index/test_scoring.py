@@ -132,6 +132,33 @@ def test_places_are_thirds_with_soft_edges(centre: float, left: float, middle: f
         assert judged == pytest.approx([left, middle, right], abs=1e-4)
 
 
+@pytest.mark.parametrize(("score", "expected"), [(1.0, 1.0), (0.4, 0.94), (0.0, 1.0)])
+def test_of_two_of_a_category_the_surer_one_fits_better(score: float, expected: float) -> None:
+    """A score of 0 stands for none: the caption names the category."""
+    moment = make_moment(attributes=make_attributes(category="car", category_score=score))
+    assert judge_one("category", "car", moment) == pytest.approx(expected)
+    assert judge_one("category", "suv", moment) == pytest.approx(expected * match_category("suv", "car"))
+    assert judge_one("category", "bus", moment) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("turn", "turn_deg", "expected"),
+    [
+        ("left", 90.0, 1.0),
+        ("left", 0.0, 0.85),
+        ("left", -60.0, 0.85),
+        ("right", -22.5, 0.925),
+        ("none", 30.0, 1.0),
+        ("none", -90.0, 0.85),
+        ("u", -150.0, 1.0),
+    ],
+)
+def test_a_turn_that_the_angle_shows_fits_better(turn: str, turn_deg: float, expected: float) -> None:
+    moment = make_moment(motion=make_motion(turn=turn, turn_deg=turn_deg))
+    assert judge_one("turn", turn, moment) == pytest.approx(expected)
+    assert judge_one("turn", "right" if turn == "left" else "left", moment) == 0
+
+
 def test_the_formula_is_the_documented_one() -> None:
     moment = make_moment(attributes=make_attributes("teal"), motion=make_motion(turn="left"))
     query = parse_query("red car turning left")
