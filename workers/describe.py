@@ -22,7 +22,7 @@ from tubelet.model.describing.base import Captioner, DescribeRequest, Descriptio
 from tubelet.model.describing.choosing import ChosenSentence, choose_sentence
 from tubelet.model.embedding import TextEmbedder
 from tubelet.model.recognising.base import Recogniser, Recognition
-from tubelet.model.trajectory import measure_moments, measure_motion
+from tubelet.model.trajectory import measure_as_moving, measure_moments, measure_motion
 from tubelet.model.trajectory.shape import tell_shape
 from tubelet.records import (
     Attributes,
@@ -60,6 +60,7 @@ class _Draft:
     start: int
     end: int
     motion: Motion
+    moving: Motion | None
     shape: NDArray[np.float32]
     attributes: Attributes
     views: tuple[ObjectView, ...]
@@ -101,13 +102,14 @@ def describe_tubelets(
                 draft.motion,
                 looks=tell_looks(recogniser, recognition),
                 shape=draft.shape,
+                moving=draft.moving,
             )
             for _, recognition, drafts in drafted
             for draft in drafts
         ]
         descriptions = captioner.describe(requests)
         chosen = [
-            choose_sentence(description, request.attributes, request.motion)
+            choose_sentence(description, request.attributes, request.motion, request.moving)
             for description, request in zip(descriptions, requests, strict=True)
         ]
         vectors = embedder.embed([sentence.text for sentence in chosen])
@@ -210,6 +212,7 @@ def _draft_moments(
                 start=start,
                 end=end,
                 motion=motion,
+                moving=measure_as_moving(motion, part, camera, **size) if motion.stopped else None,
                 shape=tell_shape(part, camera, motion, **size),
                 attributes=add_recognition(
                     measure_attributes(decoded, mean_area_share=area_share), recognition

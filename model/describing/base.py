@@ -51,7 +51,8 @@ class Naming:
 class DescribeRequest:
     """One object over one moment: a few views in time order, and what was measured about it.
 
-    `shape` is its path in the numbers of `model.trajectory.shape`; None where nobody saw one.
+    `shape` is its path in the numbers of `model.trajectory.shape`; None where nobody saw one. `moving` is how
+    it moves if it does, where `motion` says that it stands.
     """
 
     views: tuple[ObjectView, ...]
@@ -60,6 +61,7 @@ class DescribeRequest:
     question: str | None = None
     looks: Looks | None = None
     shape: NDArray[np.float32] | None = field(default=None, compare=False)
+    moving: Motion | None = None
 
 
 @dataclass(frozen=True, slots=True)

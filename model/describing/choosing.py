@@ -28,6 +28,9 @@ MIN_FAMILIARITY = 0.06
 MIN_COLOUR_SHARE = 0.5
 """From this share of the object on, its first colour is a fact that a sentence must not contradict."""
 
+MIN_SURE_WAY = 0.8
+"""From here on what is read from the path outweighs that the object was measured to stand."""
+
 STRAIGHT_MAX_DEG = 25.0
 U_TURN_MIN_DEG = 120.0
 
@@ -57,19 +60,23 @@ class ChosenSentence:
 
 
 def choose_sentence(
-    description: Description, attributes: Attributes, motion: Motion | None
+    description: Description,
+    attributes: Attributes,
+    motion: Motion | None,
+    moving: Motion | None = None,
 ) -> ChosenSentence:
     """Show the captioner's sentence unless what was measured speaks against it.
 
     `attributes.category` is what a recogniser found, with its score. `motion` is None where nobody could
-    measure it, as in a single picture.
+    measure it, as in a single picture; `moving` takes its place where it stands by measurement and the
+    captioner knows surely that such an object moves.
     """
     if description.source == "measured":
         return ChosenSentence(description.text, "measured", attributes, motion)
     facts = read_sentence(description.text)
     naming = _find_naming(facts, description)
     attributes = _adopt_colours(_list_colours(facts, description), _adopt_category(naming, attributes))
-    motion = _adopt_way(description, motion)
+    motion = _adopt_way(description, motion, moving)
     if _is_at_home(description):
         return _choose_at_home(facts, description, naming, attributes, motion)
     if reason := _find_contradiction(facts, description, attributes, motion):
@@ -196,16 +203,18 @@ def _find_way(description: Description) -> Naming | None:
     return description.way if _is_familiar(description) else None
 
 
-def _adopt_way(description: Description, motion: Motion | None) -> Motion | None:
-    """The motion with what is known of the way. What was measured to stand has no other."""
+def _adopt_way(description: Description, motion: Motion | None, moving: Motion | None) -> Motion | None:
+    """The motion with what is known of the way."""
     way = _find_way(description)
-    if motion is None or motion.stopped or way is None:
+    if motion is None or way is None:
         return motion
     if way.name == "still":
         still = replace(motion, heading="none", heading_deg=None, speed=0.0, turn="none", turn_deg=0.0)
         return replace(still, stopped=True, approaching=False, leaving=False)
+    if motion.stopped and (moving is None or way.score < MIN_SURE_WAY):
+        return motion
     turn: Turn = next(name for name in TURNS if name == way.name)
-    return replace(motion, turn=turn)
+    return replace(moving if motion.stopped and moving else motion, turn=turn)
 
 
 def _is_other_category(said: str, recognised: str) -> bool:

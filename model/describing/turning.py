@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tubelet.model.describing.base import Naming
+from tubelet.model.trajectory.shape import mirror_shape
 from tubelet.records import Turn
 
 Way = Turn | Literal["still"]
@@ -16,6 +17,8 @@ Way = Turn | Literal["still"]
 TURNS: tuple[Turn, ...] = get_args(Turn)
 WAYS: tuple[Way, ...] = (*TURNS, "still")
 """Of what moves, its turn, "none" for straight on; of what stands all the time, that it does."""
+
+_MIRRORED = [WAYS.index({"left": "right", "right": "left"}.get(way, way)) for way in WAYS]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,10 +32,15 @@ class TurnReader:
     biases: tuple[NDArray[np.float32], ...]
 
     def read(self, shape_F: NDArray[np.float32]) -> Naming:
-        """The likeliest of WAYS, and how likely it is."""
+        """The likeliest of WAYS, and how likely it is. A path in a mirror has the mirrored way, as likely."""
+        shares = (self._share(shape_F) + self._share(mirror_shape(shape_F))[_MIRRORED]) / 2
+        place = int(shares.argmax())
+        return Naming(WAYS[place], float(shares[place]))
+
+    def _share(self, shape_F: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How likely each of WAYS is, as the path is seen."""
         numbers = shape_F
         for place, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             numbers = (np.maximum(numbers, 0) if place else numbers) @ weight + bias
-        shares = np.exp(numbers - numbers.max())
-        place = int(shares.argmax())
-        return Naming(WAYS[place], float(shares[place] / shares.sum()))
+        shares: NDArray[np.float32] = np.exp(numbers - numbers.max())
+        return shares / shares.sum()

@@ -29,6 +29,8 @@ _MAX_RETURN_PX = 1.0
 
 _NUM_FIT_ROUNDS = 8
 _STILL_PX = 0.5
+_STILL_SHARE = 0.5
+"""From so many still corners for each that moves with the most, the camera stands and objects move."""
 
 
 def identity() -> Affine:
@@ -48,7 +50,8 @@ def estimate_step(before: Grey, after: Grey, still: Mask | None = None) -> Affin
     similarity, so that the most of them that move as one decide, whatever moves otherwise; an affine map is
     fitted to these by reweighted least squares, since ground that is seen aslant is sheared as one turns.
     `still` marks pixels of `before` that may be used. The answer is the identity when the pictures hold
-    too few corners, when most of them disagree, or when no corner of the picture moves by half a pixel.
+    too few corners, when most of them disagree or many stand still, or when no corner of the picture moves
+    by half a pixel.
     """
     height, width = before.shape
     if min(height, width) < 16:
@@ -62,6 +65,9 @@ def estimate_step(before: Grey, after: Grey, still: Mask | None = None) -> Affin
         points_n2, there_n2, method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PX
     )
     if matrix is None or inliers.sum() < max(_MIN_NUM_POINTS, _MIN_INLIER_SHARE * len(points_n2)):
+        return identity()
+    num_still = (np.linalg.norm(there_n2 - points_n2, axis=1) < _STILL_PX).sum()
+    if num_still >= _STILL_SHARE * inliers.sum() or is_still(np.asarray(matrix), height, width):
         return identity()
     fitted = _fit_affine(points_n2, there_n2, np.asarray(matrix, np.float64))
     return identity() if is_still(fitted, height, width) else fitted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -79,6 +80,35 @@ def measure_motion(
         exit_side=_find_entry(
             -times[::-1], boxes_n4[::-1], cut_n4[::-1], on_screen[::-1], path.length_px, frame
         ),
+    )
+
+
+def measure_as_moving(
+    motion: Motion,
+    observations: Sequence[Observation],
+    camera: Sequence[CameraStep],
+    *,
+    frame_width: int,
+    frame_height: int,
+) -> Motion:
+    """The motion of a path that was measured to stand, were its jitter a way that the object goes.
+
+    Heading, speed and turn are those of the whole path, as `measure_motion` takes them of its moving part.
+    A single observation shows no way, and stands.
+    """
+    if len(observations) < 2:
+        return motion
+    path = smooth_path(observations, camera, frame_width=frame_width, frame_height=frame_height)
+    path = replace(path, moving=np.ones_like(path.moving))
+    heading_deg, turn_deg = _measure_heading(path), measure_turn(path)
+    return replace(
+        motion,
+        heading=name_heading(heading_deg),
+        heading_deg=heading_deg,
+        speed=_measure_speed(path),
+        turn=name_turn(turn_deg),
+        turn_deg=turn_deg,
+        stopped=False,
     )
 
 

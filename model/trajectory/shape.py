@@ -68,3 +68,29 @@ def tell_shape(
     )
     shape: NDArray[np.float32] = np.concatenate([np.ravel(part) for part in numbers]).astype(np.float32)
     return np.clip(shape, -20, 20)
+
+
+def mirror_shape(shape_F: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The numbers of the same path seen in a mirror: left is right."""
+    return shape_F[_MIRROR_PLACES] * _MIRROR_SIGNS
+
+
+def _make_mirror() -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """For each number of a mirrored path its place in the other, and its sign: as `tell_shape` lists them."""
+    across_and_down = [-1.0] * NUM_SAMPLES + [1.0] * NUM_SAMPLES
+    steps = [-1.0] * (NUM_SAMPLES - 1) + [1.0] * (NUM_SAMPLES - 1)
+    sizes, cuts, length = [1.0] * (2 * NUM_SAMPLES), [1.0] * 4, [1.0]
+    angles, turns, states = [-1.0, 1.0, -1.0, 1.0], [1.0] * 3, [1.0] * 3
+    signs = np.array(
+        [*across_and_down, *steps, *across_and_down, *sizes, *cuts, *length, *angles, *turns, *states],
+        np.float32,
+    )
+    places = np.arange(NUM_NUMBERS)
+    cut_left = len(across_and_down) * 2 + len(steps) + len(sizes)
+    turns_left = cut_left + len(cuts) + len(length) + len(angles)
+    for left, right in ((cut_left, cut_left + 2), (turns_left, turns_left + 1)):
+        places[[left, right]] = places[[right, left]]
+    return places, signs
+
+
+_MIRROR_PLACES, _MIRROR_SIGNS = _make_mirror()

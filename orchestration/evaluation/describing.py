@@ -22,7 +22,7 @@ from tubelet.model.training.grammar.facts import MomentFacts, tell_moment
 from tubelet.model.training.grammar.reading import read_caption
 from tubelet.model.training.world import RenderedClip
 from tubelet.model.training.world.spec import Action, ObjectTruth
-from tubelet.model.trajectory import measure_motion
+from tubelet.model.trajectory import measure_as_moving, measure_motion
 from tubelet.model.trajectory.shape import tell_shape
 from tubelet.orchestration.evaluation.clips import TINY_SHARE, SeenObject, list_seen, make_frames
 from tubelet.orchestration.evaluation.figures import Figure, measure_mean
@@ -181,7 +181,7 @@ def describe_clip(
             truth.number,
             facts,
             answer.text,
-            choose_sentence(answer, request.attributes, request.motion).text,
+            choose_sentence(answer, request.attributes, request.motion, request.moving).text,
             _make_references(clip, truth, facts),
         )
         for (truth, facts), request, answer in zip(told, requests, answers, strict=True)
@@ -278,6 +278,9 @@ def _make_request(
         add_recognition(attributes, recognition),
         motion,
         shape=tell_shape(observations, camera, motion, frame_width=width, frame_height=height),
+        moving=measure_as_moving(motion, observations, camera, frame_width=width, frame_height=height)
+        if motion.stopped
+        else None,
     )
 
 

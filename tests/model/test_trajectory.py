@@ -25,7 +25,13 @@ from tests.model.path_factory import (
     straight,
     transform,
 )
-from tubelet.model.trajectory import measure_moments, measure_motion, smooth_path, split_moments
+from tubelet.model.trajectory import (
+    measure_as_moving,
+    measure_moments,
+    measure_motion,
+    smooth_path,
+    split_moments,
+)
 from tubelet.model.trajectory.ground import ELEVATION_DEG, FIELD_OF_VIEW_DEG
 from tubelet.model.trajectory.motion import name_heading, name_turn
 from tubelet.records import Box, CameraStep, Motion, Observation
@@ -96,7 +102,7 @@ def test_a_straight_drive_has_its_heading_and_speed(
     st.floats(1.2, 3),
     st.one_of(st.floats(65, 115), st.floats(165, 195)),
     st.sampled_from([-1, 1]),
-    st.floats(0.6, 3),
+    st.floats(1, 3),  # slower, the whole way is longer than a moment, and is cut in the turn
     rates,
     sizes,
     noises,
@@ -172,6 +178,22 @@ def test_jitter_is_standing_still(
     motion = measure(seen)
     assert motion == Motion("none", None, 0.0, "none", 0.0, True, False, False, None, None)
     assert all(moment.stopped for _, moment in measure_moments(seen, [], **FRAME))
+
+
+@steady
+@given(headings, st.floats(0.02, 0.1), st.floats(0, 0.5), seeds)
+def test_what_creeps_stands_and_has_a_way_once_it_is_known_to_move(
+    heading_deg: float, speed: float, noise_px: float, seed: int
+) -> None:
+    seen = drive(heading_deg, 0.5, speed, 6, (100, 80), noise_px=noise_px, seed=seed)
+    stands = measure(seen)
+    assume(stands.stopped)
+    moves = measure_as_moving(stands, seen, [], **FRAME)
+    assert not moves.stopped
+    assert angle_between(moves.heading_deg, heading_deg) < 15
+    assert moves.speed >= 0.9 * speed
+    sides = (moves.approaching, moves.leaving, moves.entry_side, moves.exit_side)
+    assert sides == (stands.approaching, stands.leaving, stands.entry_side, stands.exit_side)
 
 
 @st.composite
@@ -311,6 +333,7 @@ def test_one_observation_is_a_standstill() -> None:
     seen = drive(0, 4, 1.0, 6, (80, 80))[:1]
     assert measure(seen) == Motion("none", None, 0.0, "none", 0.0, True, False, False)
     assert split_moments(seen, [], **FRAME) == [(0, 1)]
+    assert measure_as_moving(measure(seen), seen, [], **FRAME) == measure(seen)
 
 
 def test_no_observations_are_refused() -> None:

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from tubelet.errors import InputError
 from tubelet.model.describing.turning import WAYS, TurnReader, Way
-from tubelet.model.training.describe.paths import JITTER, ObjectPath, TraceClip, cut_path
+from tubelet.model.training.describe.path_noise import spoil_boxes, spoil_camera
+from tubelet.model.training.describe.paths import ObjectPath, TraceClip, cut_path
 from tubelet.model.training.describe.pool import PoolPlan
 from tubelet.model.training.describe.rendered import MIN_MOVING_VIEWS
 from tubelet.model.training.grammar.facts import MomentFacts, mirror_moment, tell_moment
@@ -24,10 +25,10 @@ from tubelet.model.trajectory.shape import NUM_NUMBERS, tell_shape
 from tubelet.records import Box, CameraStep, Observation
 
 MIN_STRETCH_S = 1.2
-SIZE_SPREAD = 0.06
-"""Standard deviation of how much too large or small all boxes of an object are, as a share of its side."""
+NUM_SPOILT = 2
+"""So many times each stretch is seen with other errors."""
 
-WIDTH, NUM_EPOCHS, BATCH, RATE, DROPOUT = 128, 40, 128, 4e-3, 0.2
+WIDTH, NUM_EPOCHS, BATCH, RATE, DROPOUT = 256, 30, 128, 4e-3, 0.2
 NOISE = 0.02
 """Added to numbers of equal spread, so that no path is learnt by heart."""
 
@@ -36,7 +37,7 @@ Examples = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 def gather_turns(plan: PoolPlan, trace: TraceClip) -> Examples:
-    """Every object's whole path and a stretch of it, each as it is and mirrored.
+    """Every object's whole path and a stretch of it, each spoilt as a tracker would, as it is and mirrored.
 
     Left out are stretches of which nobody can say how they turn. Raises InputError where nothing is left.
     """
@@ -46,15 +47,10 @@ def gather_turns(plan: PoolPlan, trace: TraceClip) -> Examples:
         clip = trace(seed, plan.specs[number % len(plan.specs)])
         generator = np.random.default_rng([seed, 0x5475726E])
         for path in _list_paths(clip):
-            for start_s, end_s in _draw_stretches(path, generator):
-                facts = tell_moment(path, path.truth, start_s, end_s)
-                within = (path.times_s >= start_s) & (path.times_s <= end_s)
-                if facts is None or within.sum() < MIN_MOVING_VIEWS:
-                    continue
-                boxes_N4 = _spoil(path.boxes_N4[within], clip.frame_size, generator)
-                for mirrored, told in ((False, facts), (True, mirror_moment(facts))):
-                    shapes.append(_tell(path.times_s[within], boxes_N4, clip, mirrored=mirrored))
-                    ways.append(WAYS.index(_name_way(told)))
+            for stretch in _draw_stretches(path, generator):
+                for shape_F, way in _tell_stretch(path, stretch, clip, generator):
+                    shapes.append(shape_F)
+                    ways.append(WAYS.index(way))
     if not shapes:
         raise InputError("No object of the clips moves for long enough", expected="some", do="trace more")
     return np.array(shapes, np.float32), np.array(ways, np.int64)
@@ -99,6 +95,22 @@ def _draw_batches(num: int, num_steps: int) -> Iterator[torch.Tensor]:
         order = order[size:]
 
 
+def _tell_stretch(
+    path: ObjectPath, stretch: tuple[float, float], clip: TracedClip, generator: np.random.Generator
+) -> Iterator[tuple[NDArray[np.float32], Way]]:
+    """The shapes of a stretch with errors of several draws, and what way it is; none where nobody can say."""
+    start_s, end_s = stretch
+    facts = tell_moment(path, path.truth, start_s, end_s)
+    within = (path.times_s >= start_s) & (path.times_s <= end_s)
+    if facts is None or within.sum() < MIN_MOVING_VIEWS:
+        return
+    for _ in range(NUM_SPOILT):
+        boxes_N4 = spoil_boxes(path.boxes_N4[within], clip.frame_size, generator)
+        seen = replace(clip, camera=spoil_camera(clip.camera, clip.frame_size, generator))
+        for mirrored, told in ((False, facts), (True, mirror_moment(facts))):
+            yield _tell(path.times_s[within], boxes_N4, seen, mirrored=mirrored), _name_way(told)
+
+
 def _list_paths(clip: TracedClip) -> Iterator[ObjectPath]:
     """The paths of all objects that are seen for long enough."""
     times_s = np.array(clip.times_s)
@@ -122,20 +134,6 @@ def _draw_stretches(path: ObjectPath, generator: np.random.Generator) -> list[tu
         start_s = generator.uniform(first_s, last_s - length_s)
         stretches.append((start_s, start_s + length_s))
     return stretches
-
-
-def _spoil(
-    boxes_N4: NDArray[np.float32], frame_size: tuple[int, int], generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """Boxes as masks give them, all a little too large or small, and each a little off."""
-    boxes = boxes_N4.astype(np.float64)
-    sides_N4 = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    grown_4 = np.array([-1.0, -1.0, 1.0, 1.0]) * generator.normal(0, SIZE_SPREAD) / 2
-    boxes += sides_N4 * (grown_4 + generator.normal(0, JITTER, boxes.shape))
-    limits_4 = np.tile(np.array(frame_size, np.float64), 2)
-    boxes = np.clip(boxes, 0, limits_4)
-    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
-    return boxes
 
 
 def _tell(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tubelet.model.describing.base import Description, Naming
-from tubelet.model.describing.choosing import MIN_CONFIDENCE, MIN_FAMILIARITY, choose_sentence
+from tubelet.model.describing.choosing import MIN_CONFIDENCE, MIN_FAMILIARITY, MIN_SURE_WAY, choose_sentence
 from tubelet.records import Attributes, Motion
 
 RED_CAR = Attributes(("red",), (0.8,), "medium", "car", 0.7, ("sports car",))
@@ -134,6 +134,11 @@ def test_a_path_like_those_of_training_turns_as_they_did() -> None:
     assert still.motion == STILL
     stands = choose_sentence(replace(answer, way=Naming("still", 0.9)), RED_CAR, LEFT)
     assert (stands.motion, stands.reason) == (STILL, "it stands still")
+    crawling = replace(STRAIGHT, speed=0.1)
+    creeps = choose_sentence(answer, RED_CAR, STILL, crawling)
+    assert (creeps.source, creeps.motion) == ("model", replace(crawling, turn="left"))
+    unsure = replace(answer, way=Naming("left", MIN_SURE_WAY - 0.01))
+    assert choose_sentence(unsure, RED_CAR, STILL, crawling).motion == STILL
     slow = replace(STRAIGHT, speed=0.1)
     parked = replace(answer, text="A red car is parked.", way=Naming("none", 0.9))
     assert choose_sentence(parked, RED_CAR, slow).reason == "it moves"

@@ -64,6 +64,15 @@ def test_where_most_corners_go_ways_of_their_own_none_is_told() -> None:
     assert (estimate_step(first, second) == identity()).all()
 
 
+def test_a_camera_that_stands_is_not_moved_by_what_passes() -> None:
+    """Most corners lie on a bus; those on the fainter ground around it stand still."""
+    ground = make_ground(20)
+    before, after = ground.copy(), ground.copy()
+    before[30:150, 60:260] = make_ground(60, seed=9)[30:150, 60:260]
+    after[30:150, 67:267] = before[30:150, 60:260]
+    assert (estimate_step(as_grey(before), as_grey(after)) == identity()).all()
+
+
 def test_pixels_that_do_not_stand_still_are_left_out() -> None:
     ground = make_ground(20)
     known = np.array([[1.0, 0, 3], [0, 1, 0]])

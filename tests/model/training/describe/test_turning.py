@@ -13,7 +13,7 @@ from tubelet.model.describing.turning import WAYS
 from tubelet.model.training.describe.pool import PoolPlan
 from tubelet.model.training.describe.turning import Examples, fit_turns, gather_turns
 from tubelet.model.training.world import ClipSpec, trace_clip
-from tubelet.model.trajectory.shape import NUM_SAMPLES
+from tubelet.model.trajectory.shape import NUM_SAMPLES, mirror_shape
 
 TRACED = ClipSpec(num_frames=16, frame_rate=4.0, width=320, height=180, theme="traffic")
 
@@ -30,6 +30,7 @@ def test_every_stretch_is_told_with_its_mirror_image(examples: Examples) -> None
     assert [mirrored.get(name, name) for name in names[::2]] == names[1::2]
     assert names.count("left") == names.count("right") > 10
     first, second = shapes[::2], shapes[1::2]
+    assert np.array([mirror_shape(shape) for shape in first]) == pytest.approx(second, abs=1e-2)
     assert first[:, :NUM_SAMPLES] == pytest.approx(-second[:, :NUM_SAMPLES], abs=1e-3)  # across
     assert first[:, NUM_SAMPLES : 2 * NUM_SAMPLES] == pytest.approx(
         second[:, NUM_SAMPLES : 2 * NUM_SAMPLES], abs=1e-3
@@ -45,6 +46,11 @@ def test_turns_are_learnt(examples: Examples) -> None:
     told = np.array([WAYS.index(reader.read(shape).name) for shape in shapes])
     straight = np.mean(ways == WAYS.index("none"))
     assert np.mean(told == ways) > straight + 0.4 * (1 - straight)
+    mirrored = {"left": "right", "right": "left"}
+    for shape in shapes[:40]:
+        way, other = reader.read(shape), reader.read(mirror_shape(shape))
+        assert other.name == mirrored.get(way.name, way.name)
+        assert other.score == pytest.approx(way.score, abs=1e-5)
     scores = [reader.read(shape).score for shape in shapes]
     assert min(scores) >= 0.25
     assert max(scores) <= 1
