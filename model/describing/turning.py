@@ -42,5 +42,6 @@ class TurnReader:
         numbers = shape_F
         for place, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             numbers = (np.maximum(numbers, 0) if place else numbers) @ weight + bias
-        shares: NDArray[np.float32] = np.exp(numbers - numbers.max())
-        return shares / shares.sum()
+        odds = np.exp(numbers - numbers.max())
+        shares: NDArray[np.float32] = odds / odds.sum()
+        return shares
