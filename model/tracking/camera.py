@@ -23,6 +23,9 @@ _MIN_DISTANCE_PX = 5
 _MAX_NUM_CORNERS = 1500
 _MIN_NUM_POINTS = 8
 _MIN_INLIER_SHARE = 0.15
+_MAX_NUM_SHAKEN, _MIN_SHAKEN_SHARE = 200, 0.4
+"""A fixed camera's shake is told by at most so many corners, if such a share of them agree."""
+
 _INLIER_PX = 1.0
 _MAX_RETURN_PX = 1.0
 """A corner that is followed there and back, and arrives farther off, was lost."""
@@ -71,6 +74,33 @@ def estimate_step(before: Grey, after: Grey, still: Mask | None = None) -> Affin
         return identity()
     fitted = _fit_affine(points_n2, there_n2, np.asarray(matrix, np.float64))
     return identity() if is_still(fitted, height, width) else fitted
+
+
+def estimate_shake(before: Grey, after: Grey) -> Affine:
+    """The similarity by which a fixed camera has moved from `before` to `after`.
+
+    Most of what it sees stands still, so the best corners of the picture must agree. The answer is the
+    identity when the pictures hold too few corners, when most of them disagree, or when no corner of the
+    picture moves by half a pixel.
+    """
+    height, width = before.shape
+    if min(height, width) < 16:
+        return identity()
+    spacing = max(4.0, 0.02 * max(height, width))
+    points = cv2.goodFeaturesToTrack(before, _MAX_NUM_SHAKEN, 0.01, spacing)
+    if points is None or len(points) < _MIN_NUM_POINTS:
+        return identity()
+    there = np.zeros_like(points)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, points, there, winSize=(15, 15), maxLevel=3)
+    kept = found.ravel().astype(bool)
+    if kept.sum() < _MIN_NUM_POINTS:
+        return identity()
+    matrix, inliers = cv2.estimateAffinePartial2D(
+        points[kept], there[kept], method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PX
+    )
+    if matrix is None or inliers.mean() < _MIN_SHAKEN_SHARE:
+        return identity()
+    return identity() if is_still(matrix, height, width) else np.asarray(matrix, np.float64)
 
 
 def _find_corners(grey: Grey, still: Mask | None) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from tubelet.model.tracking.background import Background
 from tubelet.model.tracking.camera import (
     Affine,
     chain,
-    estimate_step,
+    estimate_shake,
     identity,
     invert,
     is_still,
@@ -69,7 +69,7 @@ class StillScene:
     def look(self, picture: Image, step_s: float) -> Sight:
         exposure = fit_exposure(picture, self._image)
         even = exposure.remove(picture)
-        pose = estimate_step(self._grey, to_grey(even))
+        pose = estimate_shake(self._grey, to_grey(even))
         step = chain(invert(self._pose), pose)
         self._pose = pose
         tolerance = tolerate(

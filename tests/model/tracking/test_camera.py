@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tubelet.model.tracking.camera import Affine, Grey, estimate_step, identity, move_points
+from tubelet.model.tracking.camera import Affine, Grey, estimate_shake, estimate_step, identity, move_points
 
 HEIGHT, WIDTH = 180, 320
 POINTS = np.array([[40.0, 150.0], [160.0, 100.0], [280.0, 150.0], [160.0, 30.0]])
@@ -82,3 +82,15 @@ def test_pixels_that_do_not_stand_still_are_left_out() -> None:
     still = np.zeros((HEIGHT, WIDTH), bool)
     still[:, 212:] = True
     assert miss(estimate_step(as_grey(before), as_grey(after), still), known) < 0.7
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, -2)])
+def test_a_shaken_camera_gives_its_shift_and_what_passes_does_not(shift: tuple[int, int]) -> None:
+    ground = make_ground(20)
+    known = np.array([[1.0, 0, shift[0]], [0, 1, shift[1]]])
+    before, after = ground.copy(), move(ground, known)
+    before[60:120, 100:180] = make_ground(40, seed=9)[60:120, 100:180]
+    after[60:120, 110:190] = before[60:120, 100:180]
+    assert miss(estimate_shake(as_grey(before), as_grey(after)), known) < 0.3
+    first, second = as_grey(make_ground(20, seed=1)), as_grey(make_ground(20, seed=2))
+    assert (estimate_shake(first, second) == identity()).all()
