@@ -87,20 +87,20 @@ def estimate_shake(before: Grey, after: Grey) -> Affine:
     if min(height, width) < 16:
         return identity()
     spacing = max(4.0, 0.02 * max(height, width))
-    points = cv2.goodFeaturesToTrack(before, _MAX_NUM_SHAKEN, 0.01, spacing)
-    if points is None or len(points) < _MIN_NUM_POINTS:
+    corners = cv2.goodFeaturesToTrack(before, _MAX_NUM_SHAKEN, 0.01, spacing)
+    if corners is None or len(corners) < _MIN_NUM_POINTS:
         return identity()
-    there = np.zeros_like(points)
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, points, there, winSize=(15, 15), maxLevel=3)
-    kept = found.ravel().astype(bool)
+    points_n2 = np.asarray(corners.reshape(-1, 2), np.float32)
+    there_n2, kept = _seek(before, after, points_n2)
     if kept.sum() < _MIN_NUM_POINTS:
         return identity()
     matrix, inliers = cv2.estimateAffinePartial2D(
-        points[kept], there[kept], method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PX
+        points_n2[kept], there_n2[kept], method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PX
     )
     if matrix is None or inliers.mean() < _MIN_SHAKEN_SHARE:
         return identity()
-    return identity() if is_still(matrix, height, width) else np.asarray(matrix, np.float64)
+    similarity = np.asarray(matrix, np.float64)
+    return identity() if is_still(similarity, height, width) else similarity
 
 
 def _find_corners(grey: Grey, still: Mask | None) -> NDArray[np.float32]:
@@ -120,18 +120,21 @@ def _find_corners(grey: Grey, still: Mask | None) -> NDArray[np.float32]:
 def _follow(
     before: Grey, after: Grey, points_n2: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Those of the points that are found in the other picture, and where."""
-
-    def seek(first: Grey, then: Grey, start_n2: NDArray[np.float32]) -> tuple[NDArray[np.float32], Mask]:
-        there_n2, found, _ = cv2.calcOpticalFlowPyrLK(
-            first, then, start_n2, np.zeros_like(start_n2), winSize=(15, 15), maxLevel=3
-        )
-        return np.asarray(there_n2, np.float32), found.ravel().astype(bool)
-
-    there_n2, found = seek(before, after, points_n2)
-    back_n2, found_back = seek(after, before, there_n2)
+    """Those of the points that are found in the other picture and lead back from there, and where."""
+    there_n2, found = _seek(before, after, points_n2)
+    back_n2, found_back = _seek(after, before, there_n2)
     kept = found & found_back & (np.linalg.norm(back_n2 - points_n2, axis=1) < _MAX_RETURN_PX)
     return points_n2[kept], there_n2[kept]
+
+
+def _seek(
+    first: Grey, then: Grey, points_n2: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Where Lucas-Kanade finds the points of the first picture in the other, and which it finds."""
+    there_n2, found, _ = cv2.calcOpticalFlowPyrLK(
+        first, then, points_n2, np.zeros_like(points_n2), winSize=(15, 15), maxLevel=3
+    )
+    return np.asarray(there_n2, np.float32), found.ravel().astype(bool)
 
 
 def _fit_affine(points_n2: NDArray[np.float32], there_n2: NDArray[np.float32], start: Affine) -> Affine:
