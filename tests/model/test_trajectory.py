@@ -102,7 +102,7 @@ def test_a_straight_drive_has_its_heading_and_speed(
     st.floats(1.2, 3),
     st.one_of(st.floats(65, 115), st.floats(165, 195)),
     st.sampled_from([-1, 1]),
-    st.floats(1, 3),  # slower, the whole way is longer than a moment, and is cut in the turn
+    st.floats(0.6, 3),
     rates,
     sizes,
     noises,
@@ -127,6 +127,9 @@ def test_a_bend_turns_to_its_side_by_its_angle(
     arc_s = radius * np.radians(angle_deg) / speed
     assume(arc_s * rate >= 6)  # six samples see the arc
     assume(arc_s <= 8)  # and it fits into a moment
+    assume(
+        speed >= 1 or 6 / speed + arc_s <= 10
+    )  # what is slow with its straights too, or it is cut in the turn
     motion = measure(seen)
     assert motion.turn_deg == pytest.approx(side * angle_deg, abs=35)
     to_side = "left" if side > 0 else "right"
