@@ -161,7 +161,6 @@ def _prepare_process(settings: Settings, owner: str, num_threads: int) -> None:
     set_gpu_share(1 / settings.num_workers)
     _place = (settings, open_ledger(settings.ledger_location), owner)
     os.environ.setdefault("OMP_NUM_THREADS", str(num_threads))
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve the decoder's process
     threading.Thread(target=_load_ahead, args=(settings, num_threads), daemon=True, name="load-ahead").start()
 
 
