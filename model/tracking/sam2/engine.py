@@ -44,10 +44,13 @@ MAX_PROMPTED_FRAMES = 8
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """One mask for each object, on the mask grid and on the picture's, and the pointer that goes with it."""
+    """One mask for each object, on the mask grid and on the picture's, and the pointer that goes with it.
+
+    `logits_B1SS` is None where it is nothing but the other enlarged.
+    """
 
     logits_B1hw: Tensor
-    logits_B1SS: Tensor
+    logits_B1SS: Tensor | None
     iou_B: Tensor
     presence_B: Tensor  # logit
     pointer_BC: Tensor
@@ -305,12 +308,10 @@ class Sam2Session:
         rows_B = torch.arange(len(best_B), device=best_B.device)
         seen_B1 = (decoded.presence_B > 0)[:, None]
         logits_Bhw = torch.where(seen_B1[:, :, None], decoded.logits_BKhw[rows_B, best_B], OUT_OF_SIGHT)
-        logits_B1hw = logits_Bhw[:, None]
-        logits_B1SS = resize(logits_B1hw, self._network.shape.image_px, antialias=False)
         pointer_BC = self._network.project_pointer(decoded.tokens_BKC[rows_B, best_B])
         return Settled(
-            logits_B1hw=logits_B1hw,
-            logits_B1SS=logits_B1SS.to(logits_B1hw.dtype),
+            logits_B1hw=logits_Bhw[:, None],
+            logits_B1SS=None,
             iou_B=decoded.iou_BK[rows_B, best_B],
             presence_B=decoded.presence_B,
             pointer_BC=torch.where(seen_B1, pointer_BC, self._network.learned.no_pointer_C),
@@ -321,6 +322,8 @@ class Sam2Session:
         network = self._network
         shape = network.shape
         large_B1SS = settled.logits_B1SS
+        if large_B1SS is None:
+            large_B1SS = resize(settled.logits_B1hw, shape.image_px, antialias=False).to(network.dtype)
         soft_B1SS = (large_B1SS > 0).to(network.dtype) if prompted else large_B1SS.sigmoid()
         memory_BNM = network.encode_memory(
             self.view.features, soft_B1SS * shape.memory_mask_scale + shape.memory_mask_bias

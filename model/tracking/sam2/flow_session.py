@@ -168,7 +168,7 @@ class FlowSession(Sam2Session):
         masks_B1hw = resize(self._fill_squares(prompts), self._mask_px)
         logits_B1hw = (2 * masks_B1hw - 1) * MASK_PROMPT_LOGIT
         present_B = torch.full((len(prompts),), MASK_PROMPT_LOGIT, device=self._network.device)
-        return Settled(logits_B1hw, logits_B1hw, torch.ones_like(present_B), present_B, logits_B1hw)
+        return Settled(logits_B1hw, None, torch.ones_like(present_B), present_B, logits_B1hw)
 
     def _keep(self, numbers: list[int], settled: Settled, *, prompted: bool) -> None:
         for place, number in enumerate(numbers):

@@ -160,10 +160,15 @@ def _choose(
     moved_Bhw = torch.stack([moved_hw.get(number, session.make_blank()) for number in numbers])
     masks_BAhw = torch.cat([options_BAhw > 0, moved_Bhw[:, None]], dim=1)
     measured_BAX = session.view.measure(masks_BAhw.flatten(0, 1)).view(*masks_BAhw.shape[:2], -1)
+    judged_BA = _judge(session, masks_BAhw, measured_BAX, were_given)
     choices = []
     for row, number in enumerate(numbers):
         masks_Ahw, measured_AX = masks_BAhw[row], measured_BAX[row]
-        scores_A, matched_A = _score(session, number, masks_Ahw, measured_AX, settings, were_given)
+        scores_A = judged_BA[row]
+        matched_A = torch.ones_like(scores_A)
+        if session.has_matcher:
+            matched_A = session.match(number, measured_AX)
+            scores_A = torch.lerp(scores_A, matched_A, settings.given_weight if were_given else 0.0)
         agrees_A = (measure_iou(masks_Ahw, masks_Ahw[[0, -1]]) >= settings.min_agreement).any(1).cpu()
         is_hidden = number in session.hidden
         if is_hidden:
@@ -182,21 +187,14 @@ def _choose(
     return choices
 
 
-def _score(
-    session: FlowSession,
-    number: int,
-    masks_Ahw: Tensor,
-    measured_AX: Tensor,
-    settings: RefiningSettings,
-    were_given: bool,
-) -> tuple[Tensor, Tensor]:
-    """What masks are given as an object's, and by the matcher alone, (A,) each."""
-    view = session.view
-    judged_A = view.judge_alone(measured_AX) if were_given else view.judge_measured(measured_AX, masks_Ahw)
-    if not session.has_matcher:
-        return judged_A, torch.ones_like(judged_A)
-    matched_A = session.match(number, measured_AX)
-    return torch.lerp(judged_A, matched_A, settings.given_weight if were_given else 0.0), matched_A
+def _judge(session: FlowSession, masks_BAhw: Tensor, measured_BAX: Tensor, were_given: bool) -> Tensor:
+    """What the judge gives masks, (B, A); of objects whose masks were given, without the proposer's word."""
+    view, measured = session.view, measured_BAX.flatten(0, 1)
+    if were_given:
+        judged = view.judge_alone(measured)
+    else:
+        judged = view.judge_measured(measured, masks_BAhw.flatten(0, 1))
+    return judged.view(measured_BAX.shape[:2])
 
 
 def _note_matches(
@@ -268,36 +266,37 @@ def _mix(carried_hw: Tensor, better_hw: Tensor, mix: float) -> Tensor:
 
 
 def list_options(session: FlowSession, carried_Bhw: Tensor, *, with_proposals: bool = False) -> Tensor:
-    """The carried masks and what the decoder has instead, logits (B, A, h, w) on the session's grid."""
+    """The carried masks and what the decoder has instead, logits (B, A, h, w) on the session's grid.
+
+    `with_proposals` adds what it sees in the box that is proposed for each mask; the mask where none is.
+    """
     boxes, points_B2 = _ask_about(carried_Bhw > 0, session.size)
-    by_box_Bhw = session.look(boxes).logits_Bhw
+    asks_proposals = with_proposals and session.view.has_proposer
+    rows, proposed = _choose_proposals(session, carried_Bhw) if asks_proposals else ([], [])
+    in_boxes_Ahw = session.look([BoxPrompt(box) for box in (*boxes, *proposed)]).logits_Bhw
+    single = [carried_Bhw, session.look_at_masks(carried_Bhw), in_boxes_Ahw[: len(boxes)]]
+    if asks_proposals:
+        by_proposal_Bhw = carried_Bhw.clone()
+        by_proposal_Bhw[rows] = in_boxes_Ahw[len(boxes) :]
+        single.append(by_proposal_Bhw)
     by_point_BKhw = session.look_at_points(points_B2).logits_BKhw
     by_point_Ahw = session.fit_masks(by_point_BKhw.flatten(0, 1))
     by_point_Bhw = by_point_Ahw.view(*by_point_BKhw.shape[:2], *by_point_Ahw.shape[1:])
-    by_mask_Bhw = session.look_at_masks(carried_Bhw)
-    single = [carried_Bhw, by_mask_Bhw, by_box_Bhw]
-    if with_proposals and session.view.has_proposer:
-        single.append(_look_at_proposals(session, carried_Bhw))
     return torch.cat([maps[:, None] for maps in single] + [by_point_Bhw], dim=1)
 
 
-def _look_at_proposals(session: FlowSession, carried_Bhw: Tensor) -> Tensor:
-    """What the decoder sees in the box that is proposed for each mask, logits; the mask where none is."""
-    logits_Bhw = carried_Bhw.clone()
+def _choose_proposals(session: FlowSession, carried_Bhw: Tensor) -> tuple[list[int], list[Box]]:
+    """The rows of masks for which boxes are proposed, and these, in pixels of the frame."""
     proposals = session.view.proposals
     if not len(proposals):
-        return logits_Bhw
+        return [], []
     iou_BP = measure_box_iou(find_boxes(carried_Bhw > 0), proposals.boxes_P4)
     fit_BP = torch.where(iou_BP >= _MIN_PROPOSED, iou_BP * proposals.scores_P, 0.0)
-    best_B = fit_BP.argmax(1)
-    rows = fit_BP.amax(1).nonzero().flatten().tolist()
-    if rows:
-        boxes = proposals.select(best_B[rows]).list_boxes(session.size)
-        logits_Bhw[rows] = session.look([BoxPrompt(box) for box in boxes]).logits_Bhw
-    return logits_Bhw
+    rows: list[int] = fit_BP.amax(1).nonzero().flatten().tolist()
+    return rows, proposals.select(fit_BP.argmax(1)[rows]).list_boxes(session.size)
 
 
-def _ask_about(masks_Bhw: Tensor, size: tuple[int, int]) -> tuple[list[BoxPrompt], Tensor]:
+def _ask_about(masks_Bhw: Tensor, size: tuple[int, int]) -> tuple[list[Box], Tensor]:
     """The box of each mask, and its innermost point, in pixels of the frame."""
     height, width = size
     scale_y, scale_x = height / masks_Bhw.shape[1], width / masks_Bhw.shape[2]
@@ -305,7 +304,7 @@ def _ask_about(masks_Bhw: Tensor, size: tuple[int, int]) -> tuple[list[BoxPrompt
     for mask_hw in masks_Bhw.cpu().numpy():
         box = box_around(mask_hw)
         assert box is not None, "what is asked about has cells"
-        boxes.append(BoxPrompt(Box(box.x0 * scale_x, box.y0 * scale_y, box.x1 * scale_x, box.y1 * scale_y)))
+        boxes.append(Box(box.x0 * scale_x, box.y0 * scale_y, box.x1 * scale_x, box.y1 * scale_y))
         depth_hw = cv2.distanceTransform(np.pad(mask_hw.astype(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
         row, column = np.unravel_index(int(depth_hw.argmax()), depth_hw.shape)
         points.append(((column + 0.5) * scale_x, (row + 0.5) * scale_y))
