@@ -33,9 +33,9 @@ _NAMES = (
 _NUMBERS = (
     *("start_s", "end_s", "heading_deg", "speed", "stopped", "approaching", "leaving", "score"),
     *("box_mean", "frame_width", "frame_height", "video_duration_s", "colour_shares"),
-    *("category_score", "turn_deg"),
+    *("category_score", "turn_deg", "likely_colour_scores", "likely_way_scores"),
 )
-_LISTS = ("colours",)
+_LISTS = ("colours", "likely_colours", "likely_ways")
 HELD = (*_NAMES, *_NUMBERS, *_LISTS)
 
 Rows = NDArray[np.int64]

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from tubelet.errors import StoreError
 from tubelet.index.location import lock_writers
 from tubelet.index.opening import Tables, connect, open_tables
-from tubelet.index.schema import SCHEMA_VERSION, UNIQUE_KEY, VERSION_KEY
+from tubelet.index.schema import LIKELY_COLUMNS, SCHEMA_VERSION, UNIQUE_KEY, VERSION_KEY
 from tubelet.index.tables import explain_failure
 
 
@@ -38,7 +40,18 @@ def _add_generations(name: str, table: Any) -> None:
         table.set_unenforced_primary_key("video_id")
 
 
-STEPS = (Step(2, "generations and fences: videos are replaced without being hidden", _add_generations),)
+def _add_likelihoods(name: str, table: Any) -> None:
+    """Nobody knows what else the objects that are there may be; indexing them again tells."""
+    if name == "moments":
+        missing = [pa.field(*column) for column in LIKELY_COLUMNS if column[0] not in table.schema.names]
+        if missing:
+            table.add_columns(missing)
+
+
+STEPS = (
+    Step(2, "generations and fences: videos are replaced without being hidden", _add_generations),
+    Step(3, "what else an object may be", _add_likelihoods),
+)
 
 
 def read_version(table: Any) -> str:

@@ -14,20 +14,32 @@ import pyarrow as pa
 
 from tubelet.index.query import choose_label
 from tubelet.index.words import list_words
-from tubelet.records import Attributes, Box, IndexedObject, ModelNames, Moment, Motion, PathPoint, Video
+from tubelet.records import (
+    Attributes,
+    Box,
+    IndexedObject,
+    Likelihoods,
+    ModelNames,
+    Moment,
+    Motion,
+    PathPoint,
+    Video,
+)
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 VERSION_KEY = b"tubelet.schema_version"
 
 UNIQUE_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 """On `videos.video_id`: LanceDB then lets only one of two writers insert a row for the same video."""
 
 _STRINGS = pa.list_(pa.string())
+_SCORES = pa.list_(pa.float32())
 _BOX = pa.struct([(side, pa.float32()) for side in Box._fields])
 _PATH = pa.list_(
     pa.struct([(name, pa.float64() if name == "t" else pa.float32()) for name in PathPoint._fields])
 )
 _BOX_DECIMALS = 2
+_SCORE_DECIMALS = 3
 
 _MODELS = [(name, pa.string()) for name in ModelNames.__dataclass_fields__]
 
@@ -50,7 +62,15 @@ _MEASURED = [
     ("exit_side", pa.string()),
 ]
 
-_NULLABLE = {"heading_deg", "entry_side", "exit_side", "object_vector"}
+LIKELY_COLUMNS = [
+    ("likely_colours", _STRINGS),
+    ("likely_colour_scores", _SCORES),
+    ("likely_ways", _STRINGS),
+    ("likely_way_scores", _SCORES),
+]
+"""Of moments; null in rows of versions before 4."""
+
+_NULLABLE = {"heading_deg", "entry_side", "exit_side", "object_vector", *(name for name, _ in LIKELY_COLUMNS)}
 
 
 def make_videos_schema() -> pa.Schema:
@@ -135,6 +155,7 @@ def make_moments_schema(text_dimensions: int, object_dimensions: int) -> pa.Sche
         ("video_duration_s", pa.float64()),
         ("thumbnail", pa.binary()),
         *_MODELS,
+        *LIKELY_COLUMNS,
         ("text_vector", pa.list_(pa.float32(), text_dimensions)),
     ]
     if object_dimensions:
@@ -199,6 +220,7 @@ def make_moment_row(moment: Moment, video: Video, models: ModelNames, generation
         "video_duration_s": video.duration_s,
         "thumbnail": moment.thumbnail,
         **_model_columns(models),
+        **{f"likely_{name}": getattr(moment.likely, name) for name in Likelihoods.__dataclass_fields__},
         "text_vector": moment.text_vector,
         "object_vector": moment.object_vector or None,
         "generation": generation,
@@ -253,7 +275,16 @@ def read_moment(row: Mapping[str, Any]) -> Moment:
         thumbnail=row.get("thumbnail", b""),
         text_vector=tuple(row.get("text_vector") or ()),
         object_vector=tuple(row.get("object_vector") or ()),
+        likely=_read_likely(row),
     )
+
+
+def _read_likely(row: Mapping[str, Any]) -> Likelihoods:
+    fields = Likelihoods.__dataclass_fields__
+    values = {name: tuple(row.get(f"likely_{name}") or ()) for name in fields}
+    for name in ("colour_scores", "way_scores"):
+        values[name] = tuple(round(score, _SCORE_DECIMALS) for score in values[name])
+    return Likelihoods(**values)
 
 
 def read_attributes(row: Mapping[str, Any]) -> Attributes:

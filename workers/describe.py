@@ -154,6 +154,7 @@ def _make_moment(
         thumbnail=make_thumbnail(draft.best, video),
         text_vector=tuple(text_vector.tolist()),
         object_vector=description.object_vector if recognition is None else recognition.vector,
+        likely=chosen.likely,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -38,7 +38,12 @@ UNKNOWN = 0.7
 """How well a condition is met that nobody can judge, such as the category of an object without one."""
 
 CLOSE_COLOUR, SIBLING_CATEGORY, COUSIN_CATEGORY = 0.4, 0.5, 0.25
-SECOND_COLOUR_FULL_SHARE = 0.3
+SECOND_COLOUR, SECOND_COLOUR_FULL_SHARE = 0.8, 0.3
+"""What a colour beside the main one is worth, and the share of an object from which on it is."""
+
+LIKELY_WEIGHTS: Mapping[Kind, float] = {"colour": 0.5, "turn": 0.3, "pace": 0.3}
+"""How much of a value is how likely it is, where that is known; the rest is what the moment says."""
+
 CATEGORY_DOUBT = 0.1
 """What a category loses that nobody is sure of: of two red cars the surer one comes first."""
 
@@ -65,6 +70,7 @@ SCORED_COLUMNS = (
     *("label", "category_score", "colours", "colour_shares", "size", "heading_deg", "speed"),
     *("turn", "turn_deg", "stopped"),
     *("approaching", "leaving", "entry_side", "exit_side", "box_mean", "frame_width", "frame_height"),
+    *("likely_colours", "likely_colour_scores", "likely_ways", "likely_way_scores"),
 )
 """What judging reads of the table of moments, beside `words` where conditions ask for words."""
 
@@ -126,22 +132,20 @@ def match_category(asked: str, label: str) -> float:
 
 
 def _judge_colour(value: str, moments: pa.Table) -> Values:
-    lists = moments["colours"].combine_chunks()
-    lengths = to_numpy(lists.value_lengths()).astype(np.int64)
-    names = pc.dictionary_encode(lists.flatten())
-    shares = to_numpy(moments["colour_shares"].combine_chunks().flatten())
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    is_first = np.diff(rows, prepend=-1) > 0
     full = match_colours([value])
     close = match_colours(name for pair in CLOSE_COLOURS if value in pair for name in pair) - full
-    each = [
-        1.0 if name in full else CLOSE_COLOUR if name in close else 0.0
-        for name in names.dictionary.to_pylist()
-    ]
-    likeness = np.array(each, dtype=np.float64)[to_numpy(names.indices).astype(np.int64)]
-    weight = np.where(is_first, 1.0, np.minimum(1.0, shares / SECOND_COLOUR_FULL_SHARE))
-    values = np.where(lengths > 0, 0.0, np.nan)
-    np.maximum.at(values, rows, likeness * weight)
+
+    def liken(name: str) -> float:
+        return 1.0 if name in full else CLOSE_COLOUR if name in close else 0.0
+
+    rows, likeness = _judge_listed("colours", liken, moments)
+    is_first = np.diff(rows, prepend=-1) > 0
+    values = np.full(len(moments), np.nan)
+    values[rows[is_first]] = likeness[is_first]
+    values = _weigh_likely("colour", values, full, "likely_colours", moments)
+    shares = _flatten(moments["colour_shares"])
+    beside = SECOND_COLOUR * likeness * np.minimum(1.0, shares / SECOND_COLOUR_FULL_SHARE)
+    np.fmax.at(values, rows[~is_first], beside[~is_first])
     return values
 
 
@@ -162,7 +166,20 @@ def _judge_turn(value: str, moments: pa.Table) -> Values:
     same = _judge_names("turn", lambda turn: float(turn == value))(moments)
     if value == "none":  # straight on: something that stands does not go straight
         same = same * (1 - to_numpy(moments["stopped"]))
-    return same * (1 - TURN_DOUBT * (1 - _show_turn(value, to_numpy(moments["turn_deg"]))))
+    shown = same * (1 - TURN_DOUBT * (1 - _show_turn(value, to_numpy(moments["turn_deg"]))))
+    return _weigh_likely("turn", shown, {value}, "likely_ways", moments)
+
+
+def _weigh_likely(
+    kind: Kind, values: Values, names: Collection[str], likely: str, moments: pa.Table
+) -> Values:
+    """`values`, and how likely one of some names is in the rows where anybody knows."""
+    rows, is_meant = _judge_listed(likely, lambda name: float(name in names), moments)
+    scores = _flatten(moments[f"{likely.removesuffix('s')}_scores"])
+    probability = np.bincount(rows, is_meant * scores, minlength=len(moments))
+    is_known = np.bincount(rows, minlength=len(moments)) > 0
+    weighed = values + LIKELY_WEIGHTS[kind] * (probability - values)
+    return np.where(is_known, weighed, values)
 
 
 def _show_turn(turn: str, turn_deg: Values) -> Values:
@@ -182,11 +199,13 @@ def _judge_heading(value: str, moments: pa.Table) -> Values:
 def _judge_pace(value: str, moments: pa.Table) -> Values:
     stopped, speed = to_numpy(moments["stopped"]), to_numpy(moments["speed"])
     values = {
-        "stopped": stopped,
-        "moving": 1 - stopped,
         "fast": np.clip((speed - 1.0) / 1.5, 0.0, 1.0),
         "slow": np.clip(1.35 - speed, 0.0, 1.0) * (1 - stopped),
     }
+    if value == "stopped":
+        return _weigh_likely("pace", stopped, {"still"}, "likely_ways", moments)
+    if value == "moving":
+        return 1 - _judge_pace("stopped", moments)
     return values[value]
 
 
@@ -238,6 +257,22 @@ def _judge_third(
     edge = 1 / 6 if value == names[1] else 1 / 3
     values: Values = np.clip(1 - (distance - edge) * 6, 0.0, 1.0)
     return values
+
+
+def _judge_listed(
+    column: str, read: Callable[[str], float], moments: pa.Table
+) -> tuple[NDArray[np.int64], Values]:
+    """The row of each name in a column of lists, and what it is judged; each different name is read once."""
+    lists = moments[column].combine_chunks()
+    lengths = to_numpy(pc.fill_null(lists.value_lengths(), 0)).astype(np.int64)
+    names = pc.dictionary_encode(lists.flatten())
+    each = np.array([read(name) for name in names.dictionary.to_pylist()], dtype=np.float64)
+    return np.repeat(np.arange(len(lists)), lengths), each[to_numpy(names.indices).astype(np.int64)]
+
+
+def _flatten(column: Any) -> Values:
+    """The numbers of a column of lists, one after the other."""
+    return to_numpy(column.combine_chunks().flatten())
 
 
 def _judge_names(column: str, read: Callable[[Any], float]) -> Callable[[pa.Table], Values]:

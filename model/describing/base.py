@@ -13,6 +13,9 @@ from tubelet.model.frame import Image
 from tubelet.model.masks import Mask
 from tubelet.records import Attributes, Box, CaptionSource, Motion
 
+MIN_ODDS = 0.05
+"""Words that are less likely than this are not kept as what else an object may be."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectView:
@@ -41,10 +44,22 @@ class Looks:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """A word for what an object is, its colour or its way, and how likely that is right (0..1)."""
+    """A word for what an object is, its colour or its way, and how likely that is right (0..1).
+
+    `odds` are all words that are not too unlikely, this one first, with how likely each is.
+    """
 
     name: str
     score: float
+    odds: tuple[tuple[str, float], ...] = ()
+
+
+def choose_name(names: Sequence[str], shares_K: NDArray[np.float32]) -> Naming:
+    """The likeliest of K names. `shares_K` are their probabilities."""
+    order = np.argsort(-shares_K, kind="stable")
+    odds = tuple((names[place], float(shares_K[place])) for place in order if shares_K[place] >= MIN_ODDS)
+    best = int(order[0])
+    return Naming(names[best], float(shares_K[best]), odds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tubelet.errors import InputError
 from tubelet.model.categories import agree, are_kin, choose_narrower
@@ -17,7 +17,7 @@ from tubelet.model.describing.sentences import (
     rename,
 )
 from tubelet.model.describing.turning import TURNS
-from tubelet.records import Attributes, CaptionSource, Motion, Turn
+from tubelet.records import Attributes, CaptionSource, Likelihoods, Motion, Turn
 
 MIN_CONFIDENCE = 0.2
 """Below this a network's sentence is not shown, whatever it says."""
@@ -49,6 +49,7 @@ RIDDEN = frozenset({"bicycle", "motorcycle", "horse"})
 class ChosenSentence:
     """The sentence to show, who said it, and what the moment's attributes and motion are with it.
 
+    `likely` is what else the object may be, whichever sentence is shown.
     `reason` says why the network's sentence was not taken; it is empty where it was, or where there was none.
     """
 
@@ -57,6 +58,7 @@ class ChosenSentence:
     attributes: Attributes
     motion: Motion | None
     reason: str = ""
+    likely: Likelihoods = field(default_factory=Likelihoods)
 
 
 def choose_sentence(
@@ -71,6 +73,13 @@ def choose_sentence(
     measure it, as in a single picture; `moving` takes its place where it stands by measurement and the
     captioner knows surely that such an object moves.
     """
+    chosen = _choose(description, attributes, motion, moving)
+    return replace(chosen, likely=_list_likely(description))
+
+
+def _choose(
+    description: Description, attributes: Attributes, motion: Motion | None, moving: Motion | None
+) -> ChosenSentence:
     if description.source == "measured":
         return ChosenSentence(description.text, "measured", attributes, motion)
     facts = read_sentence(description.text)
@@ -151,6 +160,17 @@ def _list_colours(facts: SentenceFacts, description: Description) -> tuple[str, 
     main = description.colour.name
     others = [name for name in said[1:] if name != main]
     return main, *((said[0],) if main in said[1:] else others)
+
+
+def _list_likely(description: Description) -> Likelihoods:
+    """What the object may be, where the network is known to have seen the like."""
+    if not _is_familiar(description):
+        return Likelihoods()
+    odds = [naming.odds if naming else () for naming in (description.colour, description.way)]
+    colours, ways = (
+        (tuple(name for name, _ in pairs), tuple(round(score, 3) for _, score in pairs)) for pairs in odds
+    )
+    return Likelihoods(*colours, *ways)
 
 
 def _find_contradiction(

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tubelet.errors import ModelError
-from tubelet.model.describing.base import Looks, Naming
+from tubelet.model.describing.base import Looks, Naming, choose_name
 from tubelet.model.describing.colour import COLOUR_NAMES
 from tubelet.model.describing.turning import WAYS, TurnReader
 from tubelet.model.trajectory.shape import NUM_NUMBERS
@@ -43,8 +43,7 @@ class Namer:
         """The likeliest name, and how likely it is."""
         logits_K = seen_F @ self.weights_FK + self.biases_K
         shares_K = np.exp(logits_K - logits_K.max())
-        place = int(shares_K.argmax())
-        return Naming(self.names[place], float(shares_K[place] / shares_K.sum()))
+        return choose_name(self.names, shares_K / shares_K.sum())
 
 
 @dataclass(frozen=True, slots=True)

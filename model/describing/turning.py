@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from tubelet.model.describing.base import Naming
+from tubelet.model.describing.base import Naming, choose_name
 from tubelet.model.trajectory.shape import mirror_shape
 from tubelet.records import Turn
 
@@ -34,8 +34,7 @@ class TurnReader:
     def read(self, shape_F: NDArray[np.float32]) -> Naming:
         """The likeliest of WAYS, and how likely it is. A path in a mirror has the mirrored way, as likely."""
         shares = (self._share(shape_F) + self._share(mirror_shape(shape_F))[_MIRRORED]) / 2
-        place = int(shares.argmax())
-        return Naming(WAYS[place], float(shares[place]))
+        return choose_name(WAYS, np.asarray(shares, np.float32))
 
     def _share(self, shape_F: NDArray[np.float32]) -> NDArray[np.float32]:
         """How likely each of WAYS is, as the path is seen."""

@@ -255,6 +255,25 @@ class Attributes:
             raise ValueError("colours and colour_shares must pair up")
 
 
+@dataclass(frozen=True, slots=True)
+class Likelihoods:
+    """What an object may be, in the words of a captioner that knows its like from training.
+
+    `colours` are main colours, `ways` are how it moves: a turn ("none" for straight on) or "still". Each has
+    its probability beside it, 0..1, the likeliest first; the least likely are left out. Empty where nobody
+    knows.
+    """
+
+    colours: tuple[str, ...] = ()
+    colour_scores: tuple[float, ...] = ()
+    ways: tuple[str, ...] = ()
+    way_scores: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.colours) != len(self.colour_scores) or len(self.ways) != len(self.way_scores):
+            raise ValueError("names and scores must pair up")
+
+
 class PathPoint(NamedTuple):
     """One step of an object's path: seconds, then its box."""
 
@@ -271,7 +290,7 @@ class Moment:
 
     `caption` is the sentence that is shown, and `caption_source` who said it: the captioner's network, or
     what was measured. `model_caption` is what the network said, whichever is shown, with its own
-    `model_confidence`, 0..1; it is empty where no network was asked.
+    `model_confidence`, 0..1; it is empty where no network was asked. `likely` is what else the object may be.
     """
 
     moment_id: str
@@ -292,6 +311,7 @@ class Moment:
     caption_source: CaptionSource = "measured"
     model_caption: str = ""
     model_confidence: float = 0.0
+    likely: Likelihoods = Likelihoods()
 
     def __post_init__(self) -> None:
         if self.end_s < self.start_s or not self.path:

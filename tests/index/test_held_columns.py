@@ -19,11 +19,16 @@ from tests.index.factories import (
 )
 from tubelet.index.held_columns import HELD, HeldColumns
 from tubelet.index.store import IndexStore
+from tubelet.records import Likelihoods
 
 
 def put(store: IndexStore, name: str, *, moments: int = 12, colours: tuple[str, ...] = ("red",)) -> None:
     video = make_video(name)
-    made = [make_moment(n, video, attributes=make_attributes(*colours)) for n in range(moments)]
+    likely = Likelihoods(colours, (0.5,) * len(colours), ("left",), (0.8,))
+    made = [
+        make_moment(n, video, attributes=make_attributes(*colours), likely=likely if n % 2 else Likelihoods())
+        for n in range(moments)
+    ]
     store.replace_video(video, group_objects(made), made, MODELS)
 
 

@@ -19,6 +19,7 @@ from tubelet.index.schema import SCHEMA_VERSION
 from tubelet.index.search import search_moments
 from tubelet.index.store import IndexStore
 from tubelet.index.verification import verify_index
+from tubelet.records import Likelihoods
 
 TEXTS, BOX = "list<string>", "box"
 TYPES: dict[str, pa.DataType] = {
@@ -151,6 +152,7 @@ def check_migrated(folder: Path) -> None:
     assert [hit.moment_id for hit in search_moments(store, parse_query("red car turning left"), None)] == [
         "v1-m1"
     ]
+    assert store.get_moments("v1-o1")[0].likely == Likelihoods()
     assert verify_index(store.snapshot()).is_sound
     put(store, make_video("v2"), 5, fence=3)
     put(store, make_video("v1"), 2, 3, fence=1)
@@ -161,7 +163,7 @@ def check_migrated(folder: Path) -> None:
 
 
 def test_a_reader_says_what_to_do_and_changes_nothing(folder: Path) -> None:
-    with pytest.raises(StoreError, match=r"version 2. Expected: version 3. Do: .*: tubelet index migrate"):
+    with pytest.raises(StoreError, match=r"version 2. Expected: version 4. Do: .*: tubelet index migrate"):
         IndexStore.open(folder)
     with pytest.raises(StoreError, match="version 2"):
         IndexStore.open(folder)
@@ -170,7 +172,9 @@ def test_a_reader_says_what_to_do_and_changes_nothing(folder: Path) -> None:
 def test_migrating_keeps_every_row(folder: Path) -> None:
     done = migrate_index(str(folder))
     assert [line.split(",")[0] for line in done] == [
-        f"{name}: version 2 to {SCHEMA_VERSION}" for name in ("videos", "tubelets", "moments")
+        f"{name}: version {since} to {since + 1}"
+        for since in range(2, SCHEMA_VERSION)
+        for name in ("videos", "tubelets", "moments")
     ]
     assert migrate_index(str(folder)) == ()
     check_migrated(folder)
@@ -181,7 +185,7 @@ def test_a_writer_migrates(folder: Path) -> None:
     check_migrated(folder)
 
 
-@pytest.mark.parametrize("writes", range(3))
+@pytest.mark.parametrize("writes", range(3 * (SCHEMA_VERSION - 2)))
 @pytest.mark.parametrize("before", [True, False], ids=["columns there", "version there"])
 def test_a_migration_that_was_killed_is_ended_by_the_next(
     folder: Path, monkeypatch: pytest.MonkeyPatch, writes: int, before: bool
@@ -202,7 +206,7 @@ def test_a_migration_that_was_killed_is_ended_by_the_next(
         patched.setattr(migrations, "_write_version", die)
         with pytest.raises(KeyboardInterrupt):
             migrate_index(str(folder))
-    if writes < 2 or before:
+    if writes < 3 * (SCHEMA_VERSION - 2) - 1 or before:
         with pytest.raises(StoreError, match="tubelet index migrate"):
             IndexStore.open(folder)
     migrate_index(str(folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,10 @@ from tests.index.factories import (
 )
 from tubelet.index.query import parse_query
 from tubelet.index.schema import make_moment_row, make_moments_schema
-from tubelet.index.searching.judging import FLOORS, UNKNOWN, judge, match_category
+from tubelet.index.searching.judging import FLOORS, LIKELY_WEIGHTS, UNKNOWN, judge, match_category
 from tubelet.index.searching.scoring import TEXT_WEIGHT, score_rows
-from tubelet.index.structured_query import Condition
-from tubelet.records import Moment
+from tubelet.index.structured_query import Condition, Kind
+from tubelet.records import Likelihoods, Moment
 
 
 def make_table(*moments: Moment) -> pa.Table:
@@ -39,8 +40,8 @@ def judge_one(kind: Any, value: str, moment: Moment, *, negated: bool = False) -
     ("colours", "shares", "asked", "expected"),
     [
         (("red",), (0.6,), "red", 1.0),
-        (("grey", "red"), (0.6, 0.3), "red", 1.0),
-        (("grey", "red"), (0.6, 0.15), "red", 0.5),
+        (("grey", "red"), (0.6, 0.3), "red", 0.8),
+        (("grey", "red"), (0.6, 0.15), "red", 0.4),
         (("orange",), (0.6,), "red", 0.4),
         (("teal",), (0.6,), "red", 0.0),
         (("maroon",), (0.6,), "red", 1.0),
@@ -58,6 +59,48 @@ def test_an_object_without_colours_is_unknown() -> None:
     moment = make_moment(attributes=make_attributes(colours=(), colour_shares=()))
     assert np.isnan(judge_one("colour", "red", moment))
     assert np.isnan(judge_one("colour", "red", moment, negated=True))
+
+
+LIKELY = Likelihoods(("teal", "green"), (0.6, 0.3), ("left", "still"), (0.7, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "value", "likelihood"),
+    [
+        ("colour", "teal", 1.0, 0.6),
+        ("colour", "green", 0.4, 0.3),
+        ("colour", "red", 0.0, 0.0),
+        ("turn", "left", 1.0, 0.7),
+        ("turn", "right", 0.0, 0.0),
+        ("pace", "stopped", 0.0, 0.2),
+        ("pace", "moving", 1.0, 0.8),
+    ],
+)
+def test_what_else_an_object_may_be_counts_beside_what_is_said(
+    kind: Kind, asked: str, value: float, likelihood: float
+) -> None:
+    said = make_moment(
+        attributes=make_attributes(colours=("teal",), colour_shares=(0.9,)),
+        motion=make_motion(turn="left", turn_deg=60.0),
+    )
+    assert judge_one(kind, asked, said) == pytest.approx(value)
+    share = LIKELY_WEIGHTS[kind]
+    expected = (1 - share) * value + share * likelihood
+    assert judge_one(kind, asked, replace(said, likely=LIKELY)) == pytest.approx(expected)
+    assert judge_one(kind, asked, replace(said, likely=LIKELY), negated=True) == pytest.approx(1 - expected)
+
+
+def test_likelihoods_of_one_row_do_not_count_for_its_neighbours() -> None:
+    plain = make_moment(0, motion=make_motion(turn="right", turn_deg=-60.0))
+    table = make_table(plain, replace(plain, likely=LIKELY), plain)
+    alone = judge_one("turn", "right", replace(plain, likely=LIKELY))
+    assert judge(Condition("turn", ("right",)), table).tolist() == pytest.approx([1.0, alone, 1.0])
+
+
+def test_a_colour_beside_the_main_one_is_worth_as_much_however_unlikely_as_main() -> None:
+    likely = Likelihoods(("grey",), (0.99,))
+    moment = make_moment(attributes=make_attributes(colours=("grey", "red"), colour_shares=(0.6, 0.3)))
+    assert judge_one("colour", "red", replace(moment, likely=likely)) == judge_one("colour", "red", moment)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from tubelet.index import snapshot as snapshot_module
 from tubelet.index.schema import SCHEMA_VERSION, VERSION_KEY
 from tubelet.index.snapshot import RowCounts
 from tubelet.index.store import IndexStore
-from tubelet.records import Moment, Video
+from tubelet.records import Likelihoods, Moment, Video
 
 
 @pytest.fixture
@@ -68,7 +68,8 @@ def test_records_come_back_as_they_went_in(tmp_path: Path) -> None:
     store = open_store(tmp_path, object_dimensions=3)
     video = make_video(warnings=("frame 7 is damaged",), rotation_deg=90, variable_frame_rate=True)
     with_vector = make_moment(1, video, object_vector=(0.5, 0.25, -1.0))
-    without = make_moment(2, video, start_s=5.0, end_s=9.0)
+    likely = Likelihoods(("red", "pink"), (0.7, 0.123), ("still",), (0.95,))
+    without = make_moment(2, video, start_s=5.0, end_s=9.0, likely=likely)
     store.replace_video(video, group_objects([with_vector, without]), [with_vector, without], MODELS)
 
     assert store.get_video("v1") == video

@@ -18,7 +18,7 @@ from tubelet.model.masks import encode_mask
 from tubelet.model.recognising.base import Crop, Recogniser, Recognition
 from tubelet.model.tracking.base import TrackedFrame, TrackedObject
 from tubelet.model.trajectory.shape import NUM_NUMBERS
-from tubelet.records import Box, CameraStep, Chunk, Observation, Tubelet, Video, View
+from tubelet.records import Box, CameraStep, Chunk, Likelihoods, Observation, Tubelet, Video, View
 from tubelet.workers.describe import DescribedObject, describe_tubelets
 from tubelet.workers.evidence import encode_picture, make_crop
 from tubelet.workers.frames import Frames
@@ -224,7 +224,7 @@ class KnowingCaptioner(ToldCaptioner):
                 said,
                 familiarity=0.5,
                 naming=Naming("car", 0.9),
-                colour=Naming("blue", 0.9),
+                colour=Naming("blue", 0.9, (("blue", 0.9), ("teal", 0.06))),
                 way=Naming("left", 0.9),
             )
             for said in super().describe(requests)
@@ -240,6 +240,7 @@ def test_rows_are_told_as_the_captioner_knows_them() -> None:
     assert moment.attributes.colours == described.summary.attributes.colours == ("blue",)
     assert (moment.motion.turn, described.summary.motion.turn) == ("left", "left")
     assert abs(moment.motion.turn_deg) < 5  # as measured
+    assert moment.likely == Likelihoods(("blue", "teal"), (0.9, 0.06))
 
 
 def test_an_unsure_recogniser_leaves_the_category_open() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tubelet.model.describing.base import Description, Naming
 from tubelet.model.describing.choosing import MIN_CONFIDENCE, MIN_FAMILIARITY, MIN_SURE_WAY, choose_sentence
-from tubelet.records import Attributes, Motion
+from tubelet.records import Attributes, Likelihoods, Motion
 
 RED_CAR = Attributes(("red",), (0.8,), "medium", "car", 0.7, ("sports car",))
 LEFT = Motion("left", 180.0, 2.0, "left", 80.0, False, False, False)
@@ -146,6 +146,21 @@ def test_a_path_like_those_of_training_turns_as_they_did() -> None:
     for unknown in (replace(answer, familiarity=MIN_FAMILIARITY / 2), replace(answer, familiarity=None)):
         assert choose_sentence(unknown, RED_CAR, STRAIGHT).motion == STRAIGHT
     assert choose_sentence(answer, RED_CAR, None).motion is None
+
+
+def test_what_else_an_object_may_be_is_kept_whichever_sentence_is_shown() -> None:
+    colour = Naming("teal", 0.6, (("teal", 0.6), ("green", 0.3)))
+    way = Naming("left", 0.9, (("left", 0.9),))
+    answer = replace(say("A red car turns left."), familiarity=0.4, colour=colour, way=way)
+    likely = Likelihoods(("teal", "green"), (0.6, 0.3), ("left",), (0.9,))
+    assert choose_sentence(answer, RED_CAR, STRAIGHT).likely == likely
+    assert choose_sentence(replace(answer, confidence=0.1), RED_CAR, STRAIGHT).likely == likely
+    assert choose_sentence(replace(answer, way=None), RED_CAR, None).likely == replace(
+        likely, ways=(), way_scores=()
+    )
+    strange = replace(answer, familiarity=MIN_FAMILIARITY / 2)
+    assert choose_sentence(strange, RED_CAR, STRAIGHT).likely == Likelihoods()
+    assert choose_sentence(say("A red car turns left."), RED_CAR, STRAIGHT).likely == Likelihoods()
 
 
 @pytest.mark.parametrize(
