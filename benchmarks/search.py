@@ -33,7 +33,16 @@ from tubelet.index.store import IndexStore
 from tubelet.index.structured_query import Query, SearchFilter
 from tubelet.model.describing.attributes import compose_sentence
 from tubelet.model.embedding import MiniLmEmbedder
-from tubelet.records import Attributes, IndexedObject, ModelNames, Moment, Motion, PathPoint, Video
+from tubelet.records import (
+    Attributes,
+    IndexedObject,
+    Likelihoods,
+    ModelNames,
+    Moment,
+    Motion,
+    PathPoint,
+    Video,
+)
 
 MODELS = ModelNames("made-up@1", "attributes@1", "minilm@1")
 MOMENTS_A_VIDEO, MOMENTS_AN_OBJECT, PATH_POINTS = 1000, 2, 12
@@ -231,6 +240,12 @@ class Maker:
             mean_area=1500.0,
             score=0.9,
             thumbnail=THUMBNAIL,
+            likely=Likelihoods(
+                self._attributes.colours,
+                (0.8, 0.15)[: len(self._attributes.colours)],
+                ("still", "none") if motion.stopped else (motion.turn,),
+                (0.8, 0.15) if motion.stopped else (0.9,),
+            ),
         )
 
 

@@ -138,10 +138,11 @@ def _judge_colour(value: str, moments: pa.Table) -> Values:
     def liken(name: str) -> float:
         return 1.0 if name in full else CLOSE_COLOUR if name in close else 0.0
 
-    rows, likeness = _judge_listed("colours", liken, moments)
+    lengths, likeness = _judge_listed("colours", liken, moments)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
     is_first = np.diff(rows, prepend=-1) > 0
     values = np.full(len(moments), np.nan)
-    values[rows[is_first]] = likeness[is_first]
+    values[lengths > 0] = likeness[is_first]
     values = _weigh_likely("colour", values, full, "likely_colours", moments)
     shares = _flatten(moments["colour_shares"])
     beside = SECOND_COLOUR * likeness * np.minimum(1.0, shares / SECOND_COLOUR_FULL_SHARE)
@@ -174,12 +175,15 @@ def _weigh_likely(
     kind: Kind, values: Values, names: Collection[str], likely: str, moments: pa.Table
 ) -> Values:
     """`values`, and how likely one of some names is in the rows where anybody knows."""
-    rows, is_meant = _judge_listed(likely, lambda name: float(name in names), moments)
-    scores = _flatten(moments[f"{likely.removesuffix('s')}_scores"])
-    probability = np.bincount(rows, is_meant * scores, minlength=len(moments))
-    is_known = np.bincount(rows, minlength=len(moments)) > 0
-    weighed = values + LIKELY_WEIGHTS[kind] * (probability - values)
-    return np.where(is_known, weighed, values)
+    lengths, is_meant = _judge_listed(likely, lambda name: float(name in names), moments)
+    is_known = lengths > 0
+    if not is_known.any():
+        return values
+    scores = is_meant * _flatten(moments[f"{likely.removesuffix('s')}_scores"])
+    starts = np.cumsum(lengths)[is_known] - lengths[is_known]
+    weighed = values.copy()
+    weighed[is_known] += LIKELY_WEIGHTS[kind] * (np.add.reduceat(scores, starts) - values[is_known])
+    return weighed
 
 
 def _show_turn(turn: str, turn_deg: Values) -> Values:
@@ -262,12 +266,13 @@ def _judge_third(
 def _judge_listed(
     column: str, read: Callable[[str], float], moments: pa.Table
 ) -> tuple[NDArray[np.int64], Values]:
-    """The row of each name in a column of lists, and what it is judged; each different name is read once."""
+    """How many names each row has in a column of lists, and what each of them is judged, one row's after the
+    other's; each different name is read once."""
     lists = moments[column].combine_chunks()
-    lengths = to_numpy(pc.fill_null(lists.value_lengths(), 0)).astype(np.int64)
+    lengths = pc.fill_null(lists.value_lengths(), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     names = pc.dictionary_encode(lists.flatten())
     each = np.array([read(name) for name in names.dictionary.to_pylist()], dtype=np.float64)
-    return np.repeat(np.arange(len(lists)), lengths), each[to_numpy(names.indices).astype(np.int64)]
+    return lengths, each[names.indices.to_numpy(zero_copy_only=False)]
 
 
 def _flatten(column: Any) -> Values:
