@@ -103,7 +103,19 @@ def _explain(judged: Judged) -> str:
     wanted = " or ".join(_word(condition, name) for name in condition.values)
     if condition.negated:
         return f"{seen}, though not wanted"
+    if chance := _find_chance(condition, judged.row):
+        return f"{seen}, perhaps {wanted} ({100 * chance:.0f} %)"
     return f"{seen}, {'only partly' if value >= MISMATCH else 'not'} {wanted}"
+
+
+def _find_chance(condition: Condition, row: Mapping[str, Any]) -> float:
+    """How likely an object that is told otherwise is what was asked for; 0 where nobody knows."""
+    if condition.kind not in ("colour", "turn"):
+        return 0.0
+    is_colour = condition.kind == "colour"
+    kind, wanted = ("colour", match_colours(condition.values)) if is_colour else ("way", condition.values)
+    names, scores = row.get(f"likely_{kind}s") or (), row.get(f"likely_{kind}_scores") or ()
+    return float(sum(score for name, score in zip(names, scores, strict=True) if name in wanted))
 
 
 def _word(condition: Condition, value: str) -> str:

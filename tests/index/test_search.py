@@ -28,7 +28,7 @@ from tubelet.index.searching.scoring import TEXT_WEIGHT
 from tubelet.index.store import IndexStore
 from tubelet.index.structured_query import SearchFilter
 from tubelet.model.embedding import MiniLmEmbedder
-from tubelet.records import Hit, Moment
+from tubelet.records import Hit, Likelihoods, Moment
 
 Find = Callable[..., list[Hit]]
 
@@ -178,6 +178,22 @@ def test_reasons_say_what_matched_and_what_did_not(
             motion=make_motion(entry_side="left"),
         ),
     )
+    assert reason in find(sentence)[0].why
+
+
+@pytest.mark.parametrize(
+    ("sentence", "reason"),
+    [
+        ("red", "colour red (75 % of the object)"),
+        ("pink", "colour red (75 % of the object), perhaps pink (30 %)"),
+        ("blue", "colour red (75 % of the object), not blue"),
+        ("turns left", "goes straight, perhaps left (25 %)"),
+        ("turns right", "goes straight, not right"),
+    ],
+)
+def test_reasons_say_what_an_object_may_be(store: IndexStore, find: Find, sentence: str, reason: str) -> None:
+    likely = Likelihoods(("red", "pink"), (0.6, 0.3), ("none", "left"), (0.7, 0.25))
+    fill(store, make_moment(1, attributes=make_attributes("red"), likely=likely))
     assert reason in find(sentence)[0].why
 
 
