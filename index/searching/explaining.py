@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tubelet.index.searching.judging import match_colours
+from tubelet.index.searching.judging import LIKELY_NAMES, match_colours
 from tubelet.index.searching.relating import Related
 from tubelet.index.structured_query import Condition, Query
 from tubelet.index.words import tokenize
@@ -112,9 +112,9 @@ def _find_chance(condition: Condition, row: Mapping[str, Any]) -> float:
     """How likely an object that is told otherwise is what was asked for; 0 where nobody knows."""
     if condition.kind not in ("colour", "turn"):
         return 0.0
-    is_colour = condition.kind == "colour"
-    kind, wanted = ("colour", match_colours(condition.values)) if is_colour else ("way", condition.values)
-    names, scores = row.get(f"likely_{kind}s") or (), row.get(f"likely_{kind}_scores") or ()
+    wanted = match_colours(condition.values) if condition.kind == "colour" else condition.values
+    likely = f"likely_{LIKELY_NAMES[condition.kind]}"
+    names, scores = row.get(f"{likely}s") or (), row.get(f"{likely}_scores") or ()
     return float(sum(score for name, score in zip(names, scores, strict=True) if name in wanted))
 
 

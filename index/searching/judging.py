@@ -44,6 +44,9 @@ SECOND_COLOUR, SECOND_COLOUR_FULL_SHARE = 0.8, 0.3
 LIKELY_WEIGHTS: Mapping[Kind, float] = {"colour": 0.5, "turn": 0.3, "pace": 0.3}
 """How much of a value is how likely it is, where that is known; the rest is what the moment says."""
 
+LIKELY_NAMES: Mapping[Kind, str] = {"colour": "colour", "turn": "way", "pace": "way"}
+"""Of what the likelihoods are, which are in the columns `likely_NAMEs` and `likely_NAME_scores`."""
+
 CATEGORY_DOUBT = 0.1
 """What a category loses that nobody is sure of: of two red cars the surer one comes first."""
 
@@ -143,7 +146,7 @@ def _judge_colour(value: str, moments: pa.Table) -> Values:
     is_first = np.diff(rows, prepend=-1) > 0
     values = np.full(len(moments), np.nan)
     values[lengths > 0] = likeness[is_first]
-    values = _weigh_likely("colour", values, full, "likely_colours", moments)
+    values = _weigh_likely("colour", values, full, moments)
     shares = _flatten(moments["colour_shares"])
     beside = SECOND_COLOUR * likeness * np.minimum(1.0, shares / SECOND_COLOUR_FULL_SHARE)
     np.fmax.at(values, rows[~is_first], beside[~is_first])
@@ -168,18 +171,17 @@ def _judge_turn(value: str, moments: pa.Table) -> Values:
     if value == "none":  # straight on: something that stands does not go straight
         same = same * (1 - to_numpy(moments["stopped"]))
     shown = same * (1 - TURN_DOUBT * (1 - _show_turn(value, to_numpy(moments["turn_deg"]))))
-    return _weigh_likely("turn", shown, {value}, "likely_ways", moments)
+    return _weigh_likely("turn", shown, {value}, moments)
 
 
-def _weigh_likely(
-    kind: Kind, values: Values, names: Collection[str], likely: str, moments: pa.Table
-) -> Values:
+def _weigh_likely(kind: Kind, values: Values, names: Collection[str], moments: pa.Table) -> Values:
     """`values`, and how likely one of some names is in the rows where anybody knows."""
-    lengths, is_meant = _judge_listed(likely, lambda name: float(name in names), moments)
+    likely = f"likely_{LIKELY_NAMES[kind]}"
+    lengths, is_meant = _judge_listed(f"{likely}s", lambda name: float(name in names), moments)
     is_known = lengths > 0
     if not is_known.any():
         return values
-    scores = is_meant * _flatten(moments[f"{likely.removesuffix('s')}_scores"])
+    scores = is_meant * _flatten(moments[f"{likely}_scores"])
     starts = np.cumsum(lengths)[is_known] - lengths[is_known]
     weighed = values.copy()
     weighed[is_known] += LIKELY_WEIGHTS[kind] * (np.add.reduceat(scores, starts) - values[is_known])
@@ -201,15 +203,16 @@ def _judge_heading(value: str, moments: pa.Table) -> Values:
 
 
 def _judge_pace(value: str, moments: pa.Table) -> Values:
-    stopped, speed = to_numpy(moments["stopped"]), to_numpy(moments["speed"])
+    if value == "moving":
+        return 1 - _judge_pace("stopped", moments)
+    stopped = to_numpy(moments["stopped"])
+    if value == "stopped":
+        return _weigh_likely("pace", stopped, {"still"}, moments)
+    speed = to_numpy(moments["speed"])
     values = {
         "fast": np.clip((speed - 1.0) / 1.5, 0.0, 1.0),
         "slow": np.clip(1.35 - speed, 0.0, 1.0) * (1 - stopped),
     }
-    if value == "stopped":
-        return _weigh_likely("pace", stopped, {"still"}, "likely_ways", moments)
-    if value == "moving":
-        return 1 - _judge_pace("stopped", moments)
     return values[value]
 
 
