@@ -168,7 +168,8 @@ def _choose(
         matched_A = torch.ones_like(scores_A)
         if session.has_matcher:
             matched_A = session.match(number, measured_AX)
-            scores_A = torch.lerp(scores_A, matched_A, settings.given_weight if were_given else 0.0)
+            if were_given:
+                scores_A = torch.lerp(scores_A, matched_A, settings.given_weight)
         agrees_A = (measure_iou(masks_Ahw, masks_Ahw[[0, -1]]) >= settings.min_agreement).any(1).cpu()
         is_hidden = number in session.hidden
         if is_hidden:
