@@ -130,9 +130,10 @@ class Sam2Session:
         return sum(map(len, self._banks.values()))
 
     @torch.inference_mode()
-    def advance(self, image: Image) -> FrameMasks:
+    def advance(self, image: Image, view: FrameView | None = None) -> FrameMasks:
         """Go to the next frame, (height, width, 3) RGB, and find every object in it.
 
+        `view` is what another session of the same network has seen in it, so that it is not looked at twice.
         Raises InputError when the size differs from the first frame's, ModelError when the image features
         are not finite.
         """
@@ -145,7 +146,7 @@ class Sam2Session:
             )
         self._size = size
         self._frame += 1
-        self._view = FrameView(
+        self._view = view or FrameView(
             self._network, image, number=self._frame, judge=self._judge, proposer=self._proposer
         )
         return self._in_order(self._follow_all(image))

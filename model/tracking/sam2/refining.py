@@ -91,9 +91,14 @@ def refine_in_turn(
     never_lost: Collection[int] = (),
 ) -> Refined:
     """`refine` in every `every`th frame of a session by flow; 0 is never."""
-    if every and session.frame % every == 0 and isinstance(session, FlowSession):
+    if isinstance(session, FlowSession) and can_refine(session, every):
         return refine(session, followed, settings, moved_hw, bonus, were_given, never_lost)
     return Refined(followed, {})
+
+
+def can_refine(session: Sam2Session, every: int) -> bool:
+    """Whether the masks of the current frame are set right in it: by flow every few frames, else always."""
+    return not isinstance(session, FlowSession) or (every > 0 and session.frame % every == 0)
 
 
 @torch.inference_mode()

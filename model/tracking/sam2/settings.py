@@ -13,6 +13,7 @@ from tubelet.model.tracking.sam2.discovery import DiscoverySettings
 from tubelet.model.tracking.sam2.engine import MAX_PROMPTED_FRAMES
 from tubelet.model.tracking.sam2.flow_session import FollowBy
 from tubelet.model.tracking.sam2.refining import RefiningSettings
+from tubelet.model.tracking.sam2.tracing_back import TracingSettings
 
 SETTINGS_FILE = "tracker.json"
 """Beside a checkpoint's config.json. Only what differs from the usual settings needs to be in it."""
@@ -38,7 +39,7 @@ class TrackerSettings:
     when motion, which saw it before, does not see it; by flow that costs next to nothing.
 
     Every `refine_every` frames carried masks are set right as `refining` says, which needs a judge of masks
-    (`judge.npz`); 0 is never.
+    (`judge.npz`); 0 is never. What is new is traced back as `tracing` says.
     """
 
     key_every_s: float = 2.0
@@ -55,6 +56,7 @@ class TrackerSettings:
     motion_masks: bool = False
     refine_every: int = 0
     refining: RefiningSettings = field(default_factory=RefiningSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
     follow_by: FollowBy = "memory"
     discovery: DiscoverySettings | None = field(default_factory=DiscoverySettings)
     """None leaves the search to motion and detector."""
@@ -81,11 +83,20 @@ class TrackerSettings:
                 f"refine_every is {self.refine_every} and follow_by {self.follow_by!r}",
                 expected="refine_every 0: only masks that the flow carries are refined",
             )
+        if self.tracing.back_s and self.follow_by == "flow" and not self.refine_every:
+            raise SettingsError(
+                f"Objects are to be traced back by {self.tracing.back_s:g} s, and masks are never refined",
+                expected="refine_every above 0: flow alone does not tell when an object came",
+            )
 
 
 _Settings = TypeVar("_Settings")
 
-_PARTS: Mapping[str, type] = {"discovery": DiscoverySettings, "refining": RefiningSettings}
+_PARTS: Mapping[str, type] = {
+    "discovery": DiscoverySettings,
+    "refining": RefiningSettings,
+    "tracing": TracingSettings,
+}
 
 
 def read_settings(folder: Path) -> TrackerSettings:

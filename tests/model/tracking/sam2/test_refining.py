@@ -12,6 +12,7 @@ import torch
 from tests.model.tracking.film_factory import Thing, straight
 from tests.model.tracking.sam2.colour_network import ColourNetwork
 from tests.model.tracking.sam2.factories import make_model
+from tests.model.tracking.sam2.motionless import Motionless
 from tests.model.tracking.sam2.plain_film import BLUE, RED, PlainFilm, film_plainly
 from tests.model.tracking.sam2.red_judge import make_red_judge
 from tubelet.errors import SettingsError
@@ -28,18 +29,6 @@ from tubelet.model.tracking.sam2.settings import TrackerSettings
 from tubelet.model.tracking.sam2.tracker import Sam2Tracker
 from tubelet.orchestration.evaluation.following import Sam2Follower
 from tubelet.records import CameraStep, Observation
-
-
-class Motionless:
-    """A motion tracker that sees nothing move."""
-
-    name = "motionless"
-    num_context_frames = 0
-
-    def track(self, frames: Iterable[Frame], context: Sequence[Frame]) -> Iterator[TrackedFrame]:
-        for frame in frames:
-            yield TrackedFrame(frame, (), CameraStep(frame.time_s, (1, 0, 0, 0, 1, 0)))
-
 
 FILM = film_plainly(
     [Thing(RED, (60, 40), lambda _: (100, 90)), Thing(BLUE, (60, 40), lambda _: (230, 90))], 0.5
