@@ -106,11 +106,11 @@ class TrackingRun:
             followed = self._take_motion_masks(followed, moved, frame.time_s)
         is_sure = self._settings.motion_masks
         candidates += from_motion(self._session, unsure, is_sure=is_sure, refining=self._refining)
+        from_others: list[Candidate] = []
         if is_key:
-            followed, found = self._search(frame, followed, moved)
-            candidates += found
+            followed, from_others = self._search(frame, followed, moved)
         covered_hw = self._leave_out_hidden(followed).binary_Bhw.any(0)
-        new = self._choose_new(candidates, covered_hw)
+        new = self._choose_new(candidates, from_others, covered_hw)
         masks = concatenate([followed, self._session.add(new)])
         self.past.add(
             replace(tracked, warnings=self._take_warnings()),
@@ -285,14 +285,24 @@ class TrackingRun:
             )
         ]
 
-    def _choose_new(self, candidates: Sequence[Candidate], covered_hw: Tensor) -> dict[int, Prompt]:
-        """The candidates that no live mask covers, as prompts of new objects."""
-        new = choose_new(candidates, covered_hw, self._settings.max_covered)
+    def _choose_new(
+        self, from_motion: Sequence[Candidate], from_others: Sequence[Candidate], covered_hw: Tensor
+    ) -> dict[int, Prompt]:
+        """The candidates that no live mask covers, as prompts of new objects.
+
+        What others found is under motion's mask only once the judge has preferred that: motion may see no
+        more of it than what moves.
+        """
+        new = choose_new([*from_motion, *from_others], covered_hw, self._settings.max_covered)
         num_free = self._settings.max_num_objects - len(self._lives)
         if len(new) > num_free:
             self._warn_of_cap()
-        prompts = {next(self._numbers): candidate.prompt for candidate in new[:num_free]}
-        self._lives.update((number, _Life()) for number in prompts)
+        prompts = {}
+        for candidate in new[:num_free]:
+            number = next(self._numbers)
+            is_motions = any(candidate is item for item in from_motion)
+            self._lives[number] = _Life(takes_motion=is_motions or self._refining is None)
+            prompts[number] = candidate.prompt
         return prompts
 
     def _begins_stretch(self, time_s: float) -> bool:

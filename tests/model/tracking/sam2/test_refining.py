@@ -28,7 +28,7 @@ from tubelet.model.tracking.sam2.refining import RefiningSettings, refine
 from tubelet.model.tracking.sam2.settings import TrackerSettings
 from tubelet.model.tracking.sam2.tracker import Sam2Tracker
 from tubelet.orchestration.evaluation.following import Sam2Follower
-from tubelet.records import CameraStep, Observation
+from tubelet.records import Box, CameraStep, Observation
 
 FILM = film_plainly(
     [Thing(RED, (60, 40), lambda _: (100, 90)), Thing(BLUE, (60, 40), lambda _: (230, 90))], 0.5
@@ -175,6 +175,35 @@ def test_the_tracker_finds_the_thing_in_what_moves_as_one(
         for mask, cover in [(decode_mask(item.observation.mask), film.truth[-1][1])]
     ]
     assert (max(ious) > 0.85) is is_found
+
+
+class SeesAPart(Motionless):
+    """A motion tracker that sees, after the first frame, no more of a thing than a part of it that moves."""
+
+    def track(self, frames: Iterable[Frame], context: Sequence[Frame]) -> Iterator[TrackedFrame]:
+        for tracked in super().track(frames, context):
+            mask = np.zeros((180, 320), bool)
+            mask[90:100, 80:95] = True
+            seen = Observation(tracked.frame.time_s, Box(80, 90, 95, 100), 1.0, encode_mask(mask))
+            objects = (TrackedObject(0, seen),) if tracked.frame.time_s > 0 else ()
+            yield replace(tracked, objects=objects)
+
+
+def test_what_was_discovered_is_not_under_motions_mask_before_the_judge_has_preferred_that() -> None:
+    film = film_plainly([Thing(RED, (60, 40), lambda _: (100, 90))], 0.5)
+    plan = TrackerSettings(
+        follow_by="flow",
+        min_score=0.0,
+        refine_every=2,
+        motion_masks=True,
+        discovery=DiscoverySettings(min_judged=0.3, min_judged_cut=0.3),
+    )
+    tracker = Sam2Tracker(ColourNetwork(), settings=plan, judge=make_red_judge(), motion=SeesAPart())
+    for tracked, [cover] in zip(tracker.track(film.frames, []), film.truth, strict=True):
+        [item] = tracked.objects
+        assert item.observation.mask is not None
+        mask = decode_mask(item.observation.mask)
+        assert (mask & cover).sum() > 0.85 * (mask | cover).sum(), f"at {tracked.frame.time_s:.2f} s"
 
 
 @pytest.mark.parametrize("refine_every", [0, 2])
