@@ -66,7 +66,8 @@ class Past:
         Those of `hidden` are not what others may come upon. `is_check` as in `Sight`.
         """
         objects = tuple(self._observe(masks, tracked.frame))
-        shown = [place for place, number in enumerate(masks.numbers) if number not in hidden]
+        in_sight = list_in_sight(masks, self._settings)
+        shown = [at for at, number in enumerate(masks.numbers) if in_sight[at] and number not in hidden]
         sight = Sight(tracked.frame.image, view, masks.select(shown), is_check)
         self._frames.append(_PastFrame(replace(tracked, objects=objects), sight))
 
@@ -109,10 +110,10 @@ class Past:
         Returns whether it became nothing.
         """
         frames = list(self._frames)
-        name, self._names[other] = self._names[other], next(self._free_names)
+        name, self._names[other] = self._name(other), next(self._free_names)
         for frame in frames[place + 1 :]:
             frame.rename(name, self._names[other])
-            frame.rename(self._names[number], name)
+            frame.rename(self._name(number), name)
         self._names[number] = name
         for frame in frames[: place + 1]:
             frame.sight.renumber(other, number)
@@ -126,9 +127,13 @@ class Past:
         for number, mask, score in zip(masks.numbers, encoded, masks.scores(), strict=True):
             box = mask_box(mask)
             if box.area > 0:
-                if number not in self._names:
-                    self._names[number] = next(self._free_names)
-                yield TrackedObject(self._names[number], Observation(frame.time_s, box, score, mask))
+                yield TrackedObject(self._name(number), Observation(frame.time_s, box, score, mask))
+
+    def _name(self, number: int) -> int:
+        """The name of an object, a new one where it has none yet."""
+        if number not in self._names:
+            self._names[number] = next(self._free_names)
+        return self._names[number]
 
 
 def list_in_sight(masks: FrameMasks, settings: TrackerSettings) -> list[bool]:

@@ -28,7 +28,7 @@ class Sam2Tracker:
 
     Candidates come from `motion`, a tracker that needs no network and sees what moves; from SAM 2 itself,
     asked on a grid of points in key frames; and from a `detector`, if one is given. Frames are held back as
-    long as `motion` does.
+    long as `motion` does, and by the time that what is new is traced back.
     """
 
     def __init__(

@@ -146,35 +146,63 @@ def test_what_was_lost_goes_on_under_its_number_without_a_gap(back_s: float) -> 
         assert [len(own) for own in boxes] == [1, 1], "each number stays on its thing"
 
 
-def make_masks(**columns: int) -> FrameMasks:
-    """A mask of three columns for each object, `n0` for the number 0, in sight."""
+def make_masks(*, presence: float = 1.0, **columns: int) -> FrameMasks:
+    """A mask of three columns for each object, `n0` for the number 0, all in sight or none."""
     numbers = tuple(int(name[1:]) for name in columns)
     logits_Bhw = torch.full((len(numbers), 16, 16), -9.0)
     for mask_hw, column in zip(logits_Bhw, columns.values(), strict=True):
         mask_hw[4:12, column : column + 3] = 9.0
-    sure_B = torch.ones(len(numbers))
-    return FrameMasks(numbers, logits_Bhw, sure_B, sure_B)
+    return FrameMasks(numbers, logits_Bhw, torch.full((len(numbers),), presence), torch.ones(len(numbers)))
 
 
-def test_what_another_became_is_new_where_its_past_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def add_to(past: Past, time_s: float, masks: FrameMasks) -> None:
+    frame = Frame(time_s, np.zeros((16, 16, 3), np.uint8), 16, 16)
+    tracked = TrackedFrame(frame, (), CameraStep(time_s, (1, 0, 0, 0, 1, 0)))
+    view: FrameView = None  # type: ignore[assignment]
+    past.add(tracked, masks, view, hidden=(), is_check=True)
+
+
+def list_columns(past: Past) -> list[dict[int, float]]:
+    """Where each name's mask begins, frame by frame."""
+    frames = past.take_old(is_end=True)
+    return [{item.number: item.observation.box.x0 for item in frame.objects} for frame in frames]
+
+
+@pytest.fixture
+def past() -> Past:
+    settings = TrackerSettings(tracing=TracingSettings(back_s=9.0))
+    return Past(settings, lambda: None)  # type: ignore[arg-type, return-value]
+
+
+def trace(past: Past, monkeypatch: pytest.MonkeyPatch, traced: Traced) -> set[int]:
+    """What becomes of others where this much is traced."""
+    monkeypatch.setattr(past_module, "trace_back", lambda *_: traced)
+    return past.trace({1: BoxPrompt(Box(2, 4, 5, 12))})
+
+
+def test_what_another_became_is_new_where_its_past_is_taken(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Object 0 slid from one thing (column 2) onto another (column 10) in the third of four frames."""
-
-    past = Past(TrackerSettings(tracing=TracingSettings(back_s=9.0)), lambda: None)  # type: ignore[arg-type, return-value]
-    image = np.zeros((16, 16, 3), np.uint8)
     for time_s, masks in enumerate(
         (make_masks(n0=2), make_masks(n0=2), make_masks(n0=10), make_masks(n0=10, n1=2))
     ):
-        tracked = TrackedFrame(
-            Frame(float(time_s), image, 16, 16), (), CameraStep(time_s, (1, 0, 0, 0, 1, 0))
-        )
-        view: FrameView = None  # type: ignore[assignment]
-        past.add(tracked, masks, view, hidden=(), is_check=True)
-    traced = Traced([(2, make_masks(n1=2))], {1: (0, 1)})
-    monkeypatch.setattr(past_module, "trace_back", lambda *_: traced)
-    assert past.trace({1: BoxPrompt(Box(2, 4, 5, 12))}) == set(), "the other goes on"
-    frames = list(past.take_old(is_end=True))
-    columns = [{item.number: item.observation.box.x0 for item in frame.objects} for frame in frames]
-    assert columns == [{0: 2}, {0: 2}, {0: 2, 2: 10}, {0: 2, 2: 10}]
+        add_to(past, float(time_s), masks)
+    assert trace(past, monkeypatch, Traced([(2, make_masks(n1=2))], {1: (0, 1)})) == set(), "it goes on"
+    assert list_columns(past) == [{0: 2}, {0: 2}, {0: 2, 2: 10}, {0: 2, 2: 10}]
+
+
+@pytest.mark.parametrize("presence", [0.0, 1.0])
+def test_what_is_not_in_sight_yet_may_be_what_another_was(
+    past: Past, monkeypatch: pytest.MonkeyPatch, presence: float
+) -> None:
+    """Object 1 is found where object 0 was, which is nowhere now."""
+    add_to(past, 0.0, make_masks(n0=2))
+    add_to(past, 1.0, make_masks(presence=0.0, n0=2))
+    add_to(past, 2.0, make_masks(presence=presence, n1=2))
+    assert trace(past, monkeypatch, Traced([(1, make_masks(n1=2))], {1: (0, 0)})) == {0}
+    add_to(past, 3.0, make_masks(n1=3))
+    assert list_columns(past) == [{0: 2}, {0: 2}, {0: 2} if presence else {}, {0: 3}]
 
 
 def test_bad_settings_are_told() -> None:
