@@ -15,6 +15,7 @@ from tubelet.model.tracking.sam2.config import PUBLISHED, make_published_config,
 from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.network import TransformersNetwork
 from tubelet.model.tracking.sam2.prompts import PointPrompt
+from tubelet.model.tracking.sam2.settings import TrackerSettings, write_settings
 from tubelet.model.tracking.sam2.weights import load_network, name_checkpoint, save_model
 
 
@@ -102,12 +103,16 @@ def test_a_checkpoint_that_is_not_here_says_how_to_get_it(
         load_network("sam2.1-hiera-small")
 
 
-def test_names_follow_the_weights(folder: Path) -> None:
-    before = name_checkpoint(folder)
-    assert before.startswith("sam2-small@")
-    assert before == name_checkpoint(folder)
+def test_names_follow_the_weights_and_the_settings(folder: Path) -> None:
+    names = [name_checkpoint(folder)]
+    assert names[0].startswith("sam2-small@")
+    assert names[0] == name_checkpoint(folder)
     change_weights(folder, {"mask_downsample.bias": torch.ones(1)})
-    assert before != name_checkpoint(folder)
+    names.append(name_checkpoint(folder))
+    for key_every_s in (1.0, 2.0):
+        write_settings(folder, TrackerSettings(key_every_s=key_every_s))
+        names.append(name_checkpoint(folder))
+    assert len(set(names)) == 4
 
 
 @pytest.mark.parametrize(
