@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.model.tracking.film_factory import Thing, collect
@@ -146,6 +149,9 @@ def test_what_was_lost_goes_on_under_its_number_without_a_gap(back_s: float) -> 
         assert [len(own) for own in boxes] == [1, 1], "each number stays on its thing"
 
 
+NEW = 3
+
+
 def make_masks(*, presence: float = 1.0, **columns: int) -> FrameMasks:
     """A mask of three columns for each object, `n0` for the number 0, all in sight or none."""
     numbers = tuple(int(name[1:]) for name in columns)
@@ -168,41 +174,76 @@ def list_columns(past: Past) -> list[dict[int, float]]:
     return [{item.number: item.observation.box.x0 for item in frame.objects} for frame in frames]
 
 
-@pytest.fixture
-def past() -> Past:
-    settings = TrackerSettings(tracing=TracingSettings(back_s=9.0))
-    return Past(settings, lambda: None)  # type: ignore[arg-type, return-value]
+def begin_past() -> Past:
+    """One that nothing is followed for."""
+    long = TrackerSettings(tracing=TracingSettings(back_s=9.0))
+    return Past(long, lambda: None)  # type: ignore[arg-type, return-value]
 
 
-def trace(past: Past, monkeypatch: pytest.MonkeyPatch, traced: Traced) -> set[int]:
-    """What becomes of others where this much is traced."""
-    monkeypatch.setattr(past_module, "trace_back", lambda *_: traced)
-    return past.trace({1: BoxPrompt(Box(2, 4, 5, 12))})
+def trace(past: Past, traced: Traced) -> set[int]:
+    """Which others end where this much is traced."""
+    with patch.object(past_module, "trace_back", return_value=traced):
+        return past.trace({NEW: BoxPrompt(Box(2, 4, 5, 12))})
 
 
-def test_what_another_became_is_new_where_its_past_is_taken(
-    past: Past, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_another_became_is_new_where_its_past_is_taken() -> None:
     """Object 0 slid from one thing (column 2) onto another (column 10) in the third of four frames."""
+    past = begin_past()
     for time_s, masks in enumerate(
-        (make_masks(n0=2), make_masks(n0=2), make_masks(n0=10), make_masks(n0=10, n1=2))
+        (make_masks(n0=2), make_masks(n0=2), make_masks(n0=10), make_masks(n0=10, n3=2))
     ):
         add_to(past, float(time_s), masks)
-    assert trace(past, monkeypatch, Traced([(2, make_masks(n1=2))], {1: (0, 1)})) == set(), "it goes on"
+    assert trace(past, Traced([(2, make_masks(n3=2))], {NEW: (0, 1)})) == set(), "it goes on"
     assert list_columns(past) == [{0: 2}, {0: 2}, {0: 2, 2: 10}, {0: 2, 2: 10}]
 
 
 @pytest.mark.parametrize("presence", [0.0, 1.0])
-def test_what_is_not_in_sight_yet_may_be_what_another_was(
-    past: Past, monkeypatch: pytest.MonkeyPatch, presence: float
-) -> None:
-    """Object 1 is found where object 0 was, which is nowhere now."""
+def test_what_is_not_in_sight_yet_may_be_what_another_was(presence: float) -> None:
+    """The new object is found where object 0 was, which is nowhere now."""
+    past = begin_past()
     add_to(past, 0.0, make_masks(n0=2))
     add_to(past, 1.0, make_masks(presence=0.0, n0=2))
-    add_to(past, 2.0, make_masks(presence=presence, n1=2))
-    assert trace(past, monkeypatch, Traced([(1, make_masks(n1=2))], {1: (0, 0)})) == {0}
-    add_to(past, 3.0, make_masks(n1=3))
+    add_to(past, 2.0, make_masks(presence=presence, n3=2))
+    assert trace(past, Traced([(1, make_masks(n3=2))], {NEW: (0, 0)})) == {0}
+    add_to(past, 3.0, make_masks(n3=3))
     assert list_columns(past) == [{0: 2}, {0: 2}, {0: 2} if presence else {}, {0: 3}]
+
+
+@st.composite
+def draw_past(draw: st.DrawFn) -> tuple[list[frozenset[int]], int, int | None]:
+    """Which of three objects is seen in which frame, how far back another is traced, and whom it meets."""
+    frames = draw(st.lists(st.frozensets(st.integers(0, 2)), min_size=2, max_size=6))
+    place = draw(st.integers(-1, len(frames) - 2))
+    met = draw(st.sampled_from(sorted(frames[place]))) if place >= 0 and frames[place] else None
+    return frames, place, met
+
+
+@given(draw_past())
+@settings(deadline=None, max_examples=60)
+def test_joining_renames_and_loses_nothing(drawn: tuple[list[frozenset[int]], int, int | None]) -> None:
+    """An object's column is 3 times its number; the new one is seen in every frame after `place`."""
+    frames, place, met = drawn
+    past = begin_past()
+    last = len(frames) - 1
+    for at, numbers in enumerate(frames):
+        seen = [*sorted(numbers), NEW] if at == last else sorted(numbers)
+        add_to(past, float(at), make_masks(**{f"n{number}": 3 * number for number in seen}))
+    found = [(at, make_masks(**{f"n{NEW}": 3 * NEW})) for at in range(place + 1, last)]
+    ended = trace(past, Traced(found, {} if met is None else {NEW: (met, place)}))
+    names: dict[tuple[int, bool], set[int]] = {}
+    for at, (numbers, columns) in enumerate(zip(frames, list_columns(past), strict=True)):
+        seen = {*numbers, NEW} if at > place else numbers
+        assert sorted(columns.values()) == sorted(3 * number for number in seen), "each once"
+        for name, column in columns.items():
+            names.setdefault((round(column / 3), at > place), set()).add(name)
+    assert all(len(own) == 1 for own in names.values()), "one name before the meeting, and one after"
+    for number in {0, 1, 2} - {met}:
+        assert len(names.get((number, True), set()) | names.get((number, False), set())) <= 1
+    after = [own for (_, is_after), own in names.items() if is_after]
+    assert len(set.union(*after)) == len(after), "no two have one name"
+    if met is not None:
+        assert names[NEW, True] == names[met, False], "it goes on as what it met"
+        assert ended == (set() if (met, True) in names else {met})
 
 
 def test_bad_settings_are_told() -> None:
