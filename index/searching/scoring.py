@@ -26,6 +26,10 @@ TEXT_WEIGHT = 0.2
 LOOK_FLOOR = 0.3
 """What an object that looks quite different leaves of the score."""
 
+SEEN_WEIGHT, SEEN_FULL_S = 0.2, 3.0
+"""What a moment loses that was hardly seen, and for how long it has to be seen to lose nothing: what was seen
+briefly is named and measured by little, and often nothing but a piece of a track."""
+
 LOW_COSINE, HIGH_COSINE = 0.1, 0.9
 """Cosines between a sentence and a caption that count as 0 and as 1."""
 
@@ -36,8 +40,9 @@ object have 0.90 in the mean and different objects 0.74: docs/recognising.md."""
 
 @dataclass(frozen=True, slots=True)
 class RowScores:
-    """Of each moment: what is asked of every moment (`common`), of each step (`steps`, one row a step), how
-    alike texts and looks are (`likeness`), and the three put together (`total`, without the steps)."""
+    """Of each moment: what is asked of every moment, and how long it is seen (`common`), of each step
+    (`steps`, one row a step), how alike texts and looks are (`likeness`), and the three put together
+    (`total`, without the steps)."""
 
     common: Values
     steps: tuple[Values, ...]
@@ -52,8 +57,10 @@ def score_rows(
     common = multiply_factors(query.conditions, moments)
     steps = tuple(multiply_factors(step.conditions, moments) for step in query.steps)
     text = score_text(query, moments, cosines)
-    look = None if looks is None else np.clip((looks - LOW_LOOK) / (HIGH_LOOK - LOW_LOOK), 0.0, 1.0)
     measured = bool(query.conditions or query.steps or query.relations or query.count)
+    if measured:
+        common = common * measure_seen(moments)
+    look = None if looks is None else np.clip((looks - LOW_LOOK) / (HIGH_LOOK - LOW_LOOK), 0.0, 1.0)
     if look is not None:
         shown = LOOK_FLOOR + (1 - LOOK_FLOOR) * look if measured else look
         likeness = shown if text is None else shown * (1 - TEXT_WEIGHT + TEXT_WEIGHT * text)
@@ -62,6 +69,13 @@ def score_rows(
     else:
         likeness = 1 - TEXT_WEIGHT + TEXT_WEIGHT * text if measured else text
     return RowScores(common, steps, likeness, common * likeness)
+
+
+def measure_seen(moments: pa.Table) -> Values:
+    """What is left of the score by how long each moment is seen: 1 from SEEN_FULL_S on."""
+    seconds = to_numpy(moments["end_s"]) - to_numpy(moments["start_s"])
+    seen: Values = 1 - SEEN_WEIGHT * (1 - np.clip(seconds / SEEN_FULL_S, 0.0, 1.0))
+    return seen
 
 
 def leave_out_texts(query: Query) -> tuple[Query, float]:

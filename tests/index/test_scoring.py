@@ -21,8 +21,8 @@ from tests.index.factories import (
 from tubelet.index.query import parse_query
 from tubelet.index.schema import make_moment_row, make_moments_schema
 from tubelet.index.searching.judging import FLOORS, LIKELY_WEIGHTS, UNKNOWN, judge, match_category
-from tubelet.index.searching.scoring import TEXT_WEIGHT, score_rows
-from tubelet.index.structured_query import Condition, Kind
+from tubelet.index.searching.scoring import SEEN_WEIGHT, TEXT_WEIGHT, score_rows
+from tubelet.index.structured_query import Condition, Kind, Query
 from tubelet.records import Likelihoods, Moment
 
 
@@ -212,3 +212,17 @@ def test_the_formula_is_the_documented_one() -> None:
 
 def test_no_text_makes_up_for_a_mismatch() -> None:
     assert all(floor < 1 - TEXT_WEIGHT for floor in FLOORS.values())
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0, 0.8), (1.5, 0.9), (3.0, 1.0), (60.0, 1.0)])
+def test_what_is_hardly_seen_loses_a_little(seconds: float, expected: float) -> None:
+    moment = make_moment(attributes=make_attributes("red"), start_s=2.0, end_s=2.0 + seconds)
+    red = Query(conditions=(Condition("colour", ("red",)),))
+    (score,) = score_rows(red, make_table(moment)).total
+    assert score == pytest.approx(expected)
+    (bare,) = score_rows(Query(text="red"), make_table(moment), np.array([0.9])).total
+    assert bare == pytest.approx(1.0), "where nothing measured is asked"
+
+
+def test_nothing_seen_for_long_makes_up_for_a_mismatch() -> None:
+    assert all(floor < 1 - SEEN_WEIGHT for floor in FLOORS.values())
