@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tubelet.errors import SettingsError
+from tubelet.model.tracking.sam2.checks import check_shares
 from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.masks import FrameMasks, concatenate, measure_iou, share_pixels
 from tubelet.model.tracking.sam2.prompts import BoxPrompt
@@ -63,7 +64,7 @@ class DiscoverySettings:
         for name in ("num_turns", "num_points_at_once", "max_num_masks"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}", expected="1 or more")
-        for name in (
+        shares = (
             "min_iou",
             "min_stability",
             "min_judged",
@@ -72,9 +73,8 @@ class DiscoverySettings:
             "max_duplicate_iou",
             "min_part_inside",
             "max_area_share",
-        ):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"{name} is {getattr(self, name)}", expected="0 to 1")
+        )
+        check_shares(self, shares)
 
 
 @torch.inference_mode()

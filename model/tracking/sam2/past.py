@@ -65,10 +65,10 @@ class Past:
 
         Those of `hidden` are not what others may come upon. `is_check` as in `Sight`.
         """
-        objects = tuple(self._observe(masks, tracked.frame))
-        in_sight = list_in_sight(masks, self._settings)
-        shown = [at for at, number in enumerate(masks.numbers) if in_sight[at] and number not in hidden]
-        sight = Sight(tracked.frame.image, view, masks.select(shown), is_check)
+        seen = self._see(masks)
+        objects = tuple(self._observe(seen, tracked.frame))
+        shown = [at for at, number in enumerate(seen.numbers) if number not in hidden]
+        sight = Sight(tracked.frame.image, view, seen.select(shown), is_check)
         self._frames.append(_PastFrame(replace(tracked, objects=objects), sight))
 
     def trace(self, new: Mapping[int, Prompt]) -> set[int]:
@@ -84,7 +84,7 @@ class Past:
             [frame.sight for frame in self._frames],
             self._settings.tracing,
             self._settings.refining,
-            lambda masks: list_in_sight(masks, self._settings),
+            self._see,
         )
         ended = {other for number, (other, place) in traced.met.items() if self._join(number, other, place)}
         for place, masks in traced.masks:
@@ -110,21 +110,25 @@ class Past:
         Returns whether it became nothing.
         """
         frames = list(self._frames)
-        name, self._names[other] = self._name(other), next(self._free_names)
-        for frame in frames[place + 1 :]:
-            frame.rename(name, self._names[other])
-            frame.rename(self._name(number), name)
-        self._names[number] = name
-        for frame in frames[: place + 1]:
+        before, after = frames[: place + 1], frames[place + 1 :]
+        name, became, own = self._name(other), next(self._free_names), self._name(number)
+        for frame in after:
+            frame.rename(name, became)
+            frame.rename(own, name)
+        for frame in before:
             frame.sight.renumber(other, number)
-        return not any(frame.has(self._names[other]) for frame in frames[place + 1 :])
+        self._names |= {other: became, number: name}
+        return not any(frame.has(became) for frame in after)
 
-    def _observe(self, masks: FrameMasks, frame: Frame) -> Iterator[TrackedObject]:
-        """The objects in sight, with masks over the source frame."""
+    def _see(self, masks: FrameMasks) -> FrameMasks:
+        """The masks of what is in sight."""
         in_sight = list_in_sight(masks, self._settings)
-        masks = masks.select([place for place, is_seen in enumerate(in_sight) if is_seen])
-        encoded = masks.encode(frame.source_height, frame.source_width)
-        for number, mask, score in zip(masks.numbers, encoded, masks.scores(), strict=True):
+        return masks.select([place for place, is_seen in enumerate(in_sight) if is_seen])
+
+    def _observe(self, seen: FrameMasks, frame: Frame) -> Iterator[TrackedObject]:
+        """Objects that are in sight, with masks over the source frame."""
+        encoded = seen.encode(frame.source_height, frame.source_width)
+        for number, mask, score in zip(seen.numbers, encoded, seen.scores(), strict=True):
             box = mask_box(mask)
             if box.area > 0:
                 yield TrackedObject(self._name(number), Observation(frame.time_s, box, score, mask))

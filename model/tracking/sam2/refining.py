@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tubelet.errors import SettingsError
 from tubelet.model.masks import box_around
+from tubelet.model.tracking.sam2.checks import check_shares
 from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.maps import MASK_PROMPT_LOGIT
@@ -65,10 +65,7 @@ class RefiningSettings:
     trusted: float = 0.6
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if not 0 <= value <= 1:
-                raise SettingsError(f"{item.name} is {value}", expected="0 to 1")
+        check_shares(self, (item.name for item in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)

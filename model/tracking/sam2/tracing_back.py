@@ -9,12 +9,13 @@ it comes upon a track that was lost, it is what was lost there.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from tubelet.errors import SettingsError
 from tubelet.model.frame import Image
+from tubelet.model.tracking.sam2.checks import check_shares
 from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.frame_view import FrameView
@@ -38,11 +39,9 @@ class TracingSettings:
     max_overlap: float = 0.6
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            high = float("inf") if item.name == "back_s" else 1.0
-            if not 0 <= value <= high:
-                raise SettingsError(f"{item.name} is {value}", expected=f"0 to {high:g}")
+        check_shares(self, ("min_matched", "min_judged", "max_overlap"))
+        if not self.back_s >= 0:
+            raise SettingsError(f"back_s is {self.back_s}", expected="0 or more")
 
 
 @dataclass(slots=True)
@@ -82,11 +81,12 @@ def trace_back(
     past: Sequence[Sight],
     settings: TracingSettings,
     refining: RefiningSettings,
-    is_in_sight: Callable[[FrameMasks], Sequence[bool]],
+    see: Callable[[FrameMasks], FrameMasks],
 ) -> Traced:
     """Follow objects, which `prompts` show in the last frame of `past`, back through the others.
 
-    `session` is a new one. What is found is not added to the frames.
+    `session` is a new one, `see` leaves out the masks of what is not in sight. What is found is not added to
+    the frames.
     """
     traced = Traced()
     session.advance(past[-1].image, past[-1].view)
@@ -97,7 +97,7 @@ def trace_back(
         followed = session.advance(frame.image, frame.view)
         if frame.is_check and isinstance(session, FlowSession):
             followed = _check(session, followed, settings, refining)
-        followed = followed.select([at for at, is_seen in enumerate(is_in_sight(followed)) if is_seen])
+        followed = see(followed)
         met = _find_met(followed, frame.masks, settings.max_overlap)
         taken = {other for other, _ in traced.met.values()}
         traced.met.update((number, (other, place)) for number, other in met.items() if other not in taken)
@@ -147,4 +147,4 @@ def _check(
             ]
         )
         passed_B &= matched_B.to(passed_B.device) >= settings.min_matched
-    return FrameMasks(followed.numbers, followed.logits_Bhw, followed.presence_B * passed_B, followed.iou_B)
+    return replace(followed, presence_B=followed.presence_B * passed_B.to(followed.presence_B.device))
