@@ -11,8 +11,8 @@ turn to what has seen thousands than to a formula.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tubelet.errors import ModelError
-from tubelet.model.describing.base import Looks, Naming, choose_name
+from tubelet.model.describing.base import Looks, Naming, ObjectView, choose_name
 from tubelet.model.describing.colour import COLOUR_NAMES
-from tubelet.model.describing.turning import WAYS, TurnReader
+from tubelet.model.describing.facing import FacingReader, read_facing
+from tubelet.model.describing.turning import WAYS, TurnReader, share_out
 from tubelet.model.trajectory.shape import NUM_NUMBERS
 from tubelet.records import Attributes
 
@@ -41,9 +42,7 @@ class Namer:
 
     def name(self, seen_F: NDArray[np.float32]) -> Naming:
         """The likeliest name, and how likely it is."""
-        logits_K = seen_F @ self.weights_FK + self.biases_K
-        shares_K = np.exp(logits_K - logits_K.max())
-        return choose_name(self.names, shares_K / shares_K.sum())
+        return choose_name(self.names, share_out(seen_F @ self.weights_FK + self.biases_K))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,8 @@ class Domain:
     (Bates et al., "Testing for outliers with conformal p-values", 2023).
 
     `categories` reads the recogniser's vector and then the captioner's features (C numbers), `colours` these
-    features and then `list_shares`, `turns` the shape of a path.
+    features and then `list_shares`, `turns` the shape of a path, `facing` that and the views, where it was
+    learnt.
     """
 
     recogniser: str
@@ -76,6 +76,7 @@ class Domain:
     categories: Namer
     colours: Namer
     turns: TurnReader
+    facing: FacingReader | None = None
 
     @property
     def num_features(self) -> int:
@@ -88,20 +89,28 @@ class Domain:
         seen_C: NDArray[np.float32],
         attributes: Attributes,
         shape: NDArray[np.float32] | None,
+        views: Sequence[ObjectView] = (),
     ) -> Judgement | None:
         """What is known of an object; None where no recogniser saw it, or another one.
 
         `seen_C` is the captioner's mean vision feature, `attributes` hold the colours that were measured,
-        `shape` is its path, if it has one. An object is familiar by its `rank`, times how sure its category
-        is: what lies near the axes but is like no one thing of the domain is not familiar either.
+        `shape` is its path, if it has one, `views` are its pictures. An object is familiar by its `rank`,
+        times how sure its category is: what lies near the axes but is like no one thing of the domain is not
+        familiar either.
         """
         rank = self.rank(looks)
         if looks is None or rank is None:
             return None
         category = self.categories.name(np.concatenate([looks.vector, seen_C]).astype(np.float32))
         colour = self.colours.name(np.concatenate([seen_C, list_shares(attributes)]).astype(np.float32))
-        way = None if shape is None else self.turns.read(shape)
+        way = None if shape is None else self._read_way(shape, views)
         return Judgement(rank * category.score, category, colour, way)
+
+    def _read_way(self, shape: NDArray[np.float32], views: Sequence[ObjectView]) -> Naming:
+        """By the path and by which way the object faces; by the path alone where that is not seen."""
+        path_W = self.turns.share(shape)
+        seen = None if self.facing is None else self.facing.read(views, shape, path_W)
+        return choose_name(WAYS, path_W) if seen is None else seen
 
     def rank(self, looks: Looks | None) -> float | None:
         """The share of held-out objects that lie farther off the axes; None as for `judge`."""
@@ -119,7 +128,9 @@ class Domain:
         return distances
 
     def write(self, folder: Path) -> None:
-        """Write the domain beside a checkpoint."""
+        """Write the domain beside a checkpoint, and what reads ways from views."""
+        if self.facing is not None:
+            self.facing.write(folder)
         arrays: dict[str, Any] = {name: part.astype(np.float16) for name, part in self._list_arrays().items()}
         for name, words in (("categories", self.categories.names), ("colours", self.colours.names)):
             arrays[name] = np.array(words, dtype=np.str_)
@@ -152,7 +163,7 @@ def read_domain(folder: Path) -> Domain | None:
         return None
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            domain = _read_arrays(arrays)
+            domain = replace(_read_arrays(arrays), facing=read_facing(folder))
     except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{file} cannot be read: {error}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,7 +19,7 @@ TURNS: tuple[Turn, ...] = get_args(Turn)
 WAYS: tuple[Way, ...] = (*TURNS, "still")
 """Of what moves, its turn, "none" for straight on; of what stands all the time, that it does."""
 
-_MIRRORED = [WAYS.index({"left": "right", "right": "left"}.get(way, way)) for way in WAYS]
+MIRRORED_WAYS = [WAYS.index({"left": "right", "right": "left"}.get(way, way)) for way in WAYS]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,15 +33,31 @@ class TurnReader:
     biases: tuple[NDArray[np.float32], ...]
 
     def read(self, shape_F: NDArray[np.float32]) -> Naming:
-        """The likeliest of WAYS, and how likely it is. A path in a mirror has the mirrored way, as likely."""
-        shares = (self._share(shape_F) + self._share(mirror_shape(shape_F))[_MIRRORED]) / 2
-        return choose_name(WAYS, np.asarray(shares, np.float32))
+        """The likeliest of WAYS, and how likely it is."""
+        return choose_name(WAYS, self.share(shape_F))
 
-    def _share(self, shape_F: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How likely each of WAYS is, as the path is seen."""
-        numbers = shape_F
-        for place, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            numbers = (np.maximum(numbers, 0) if place else numbers) @ weight + bias
-        odds = np.exp(numbers - numbers.max())
-        shares: NDArray[np.float32] = odds / odds.sum()
-        return shares
+    def share(self, shape_F: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How likely each of WAYS is. A path in a mirror has the mirrored way, as likely."""
+        seen, mirrored = (
+            share_out(apply_layers(numbers, self.weights, self.biases))
+            for numbers in (shape_F, mirror_shape(shape_F))
+        )
+        return np.asarray((seen + mirrored[MIRRORED_WAYS]) / 2, np.float32)
+
+
+def apply_layers(
+    numbers: NDArray[np.float32],
+    weights: Sequence[NDArray[np.float32]],
+    biases: Sequence[NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """What a perceptron makes of numbers, rectified between its layers."""
+    for place, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        numbers = (np.maximum(numbers, 0) if place else numbers) @ weight + bias
+    return numbers
+
+
+def share_out(logits_K: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits as shares, which sum to 1."""
+    odds_K = np.exp(logits_K - logits_K.max())
+    shares_K: NDArray[np.float32] = odds_K / odds_K.sum()
+    return shares_K

@@ -93,7 +93,7 @@ class PixelReferDescriber:
             return None
         seen_C = tokens.seen_C.float().cpu().numpy()
         return self._domain.judge(
-            request.looks, np.asarray(seen_C, np.float32), request.attributes, request.shape
+            request.looks, np.asarray(seen_C, np.float32), request.attributes, request.shape, request.views
         )
 
 

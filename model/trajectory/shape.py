@@ -70,6 +70,11 @@ def tell_shape(
     return np.clip(shape, -20, 20)
 
 
+def measure_drift(shape_F: NDArray[np.float32]) -> float:
+    """How far to the right a path of these numbers leads, in widths of the frame, the camera removed."""
+    return float(shape_F[NUM_SAMPLES - 1] - shape_F[0])
+
+
 def mirror_shape(shape_F: NDArray[np.float32]) -> NDArray[np.float32]:
     """The numbers of the same path seen in a mirror: left is right."""
     return shape_F[_MIRROR_PLACES] * _MIRROR_SIGNS

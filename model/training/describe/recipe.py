@@ -99,6 +99,8 @@ class SmallRecipe:
     """Clips whose objects tell what the network knows, and what such things are called."""
     turns: PoolPlan
     """Clips that are traced to learn which way a path turns."""
+    watched: PoolPlan
+    """Clips whose objects tell which way they face, and turn by that."""
     motion: PathStage
     words: PathStage
     stages: tuple[AnswerStage, ...]
@@ -107,6 +109,8 @@ class SmallRecipe:
     """Moments of the grammar that the tokenizer is learnt from."""
     num_domain_axes: int = NUM_AXES
     """Of what tells, with a recogniser, how much an object looks like those of `domain`."""
+    num_facing_epochs: int = 16
+    """How often each view of `watched` is seen."""
 
 
 def _list_specs(
@@ -167,6 +171,7 @@ def load_small_recipe(*, seed: int = 1) -> SmallRecipe:
         held_out_paths=PoolPlan(1000, _list_specs(10, 2.0, "held-out"), 1_000_000 * seed + 600_000, 1000),
         domain=PoolPlan(1300, _list_specs(8, 2.0, "train", encode=0.5), 1_000_000 * seed + 700_000),
         turns=PoolPlan(6000, _list_specs(24, 6.0, "train"), 1_000_000 * seed + 800_000),
+        watched=PoolPlan(3000, _list_specs(24, 6.0, "train", encode=0.5), 1_000_000 * seed + 900_000),
         motion=PathStage(
             LoopSettings(
                 steps=1000,

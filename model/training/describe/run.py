@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from tubelet.model.describing.facing import FacingReader
+from tubelet.model.describing.turning import TurnReader
 from tubelet.model.pixelrefer.config import PixelReferConfig
 from tubelet.model.pixelrefer.network import PixelRefer
 from tubelet.model.pixelrefer.prompts import (
@@ -43,6 +45,7 @@ from tubelet.model.training.describe.evaluation import (
     generate_captions,
     judge_captions,
 )
+from tubelet.model.training.describe.facing import fit_facing, fit_reader, gather_sights
 from tubelet.model.training.describe.features import DecodeView, make_features
 from tubelet.model.training.describe.motion_stage import MotionModel, begin_with_places
 from tubelet.model.training.describe.path_batches import PathBatches, measure_turns
@@ -53,6 +56,7 @@ from tubelet.model.training.describe.rendered import talk_about
 from tubelet.model.training.describe.tuning import save_into
 from tubelet.model.training.describe.turning import fit_turns, gather_turns
 from tubelet.model.training.describe.warm_up import CropBatches, WarmUpModel, measure_warm_up, whiten_patches
+from tubelet.model.training.describe.watching import iterate_watched, make_watched
 from tubelet.model.training.describe.word_stage import WordModel
 from tubelet.model.training.grammar.facts import (
     TURNING,
@@ -90,6 +94,9 @@ def make_pools(recipe: SmallRecipe, work: Path, sources: Sources) -> None:
     make_pool(work / "pictures", recipe.pictures, sources.render_image, sources.keep_views)
     make_pool(work / "clips", recipe.clips, sources.render_clip, sources.keep_views)
     make_pool(work / "domain", recipe.domain, sources.render_clip, sources.keep_views)
+    make_watched(
+        work / "watched", recipe.watched, sources.render_clip, sources.keep_views, sources.decode_view
+    )
     make_paths(work / "paths-held-out", recipe.held_out_paths, sources.trace_clip)
     make_paths(work / "paths", recipe.paths, sources.trace_clip)
 
@@ -126,15 +133,17 @@ def train_small(recipe: SmallRecipe, out: Path, work: Path, sources: Sources) ->
         network = load_network(work / stage.name / "best", device="cpu", dtype=torch.float32)
     judged = _choose_judged(recipe, work)
     figures = _judge(network, tokenizer, judged)
+    turns = fit_turns(gather_turns(recipe.turns, sources.trace_clip), seed=recipe.seed)
     domain = make_domain(
         Pool(work / "domain"),
         Pool(work / "held-out"),
         sources.look_at,
         sources.decode_view,
         network,
-        fit_turns(gather_turns(recipe.turns, sources.trace_clip), seed=recipe.seed),
+        turns,
         num_axes=recipe.num_domain_axes,
     )
+    domain = replace(domain, facing=make_facing(recipe, work / "watched", turns))
     save_checkpoint(out, network.half(), tokenizer)
     domain.write(out)
     card = write_card(
@@ -147,6 +156,13 @@ def train_small(recipe: SmallRecipe, out: Path, work: Path, sources: Sources) ->
     )
     (out / "README.md").write_text(card, encoding="utf-8")
     return reports
+
+
+def make_facing(recipe: SmallRecipe, watched: Path, turns: TurnReader) -> FacingReader:
+    """What reads the way of an object from which way it faces, learnt from the objects in `watched`."""
+    sights = gather_sights(iterate_watched(watched))
+    network = fit_facing(sights, num_epochs=recipe.num_facing_epochs, seed=recipe.seed)
+    return fit_reader(network, turns, iterate_watched(watched), seed=recipe.seed)
 
 
 def run_warm_up(

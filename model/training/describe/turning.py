@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ from tubelet.model.training.describe.rendered import MIN_MOVING_VIEWS
 from tubelet.model.training.grammar.facts import MomentFacts, mirror_moment, tell_moment
 from tubelet.model.training.world.tracing import TracedClip
 from tubelet.model.trajectory import measure_motion
-from tubelet.model.trajectory.shape import NUM_NUMBERS, tell_shape
+from tubelet.model.trajectory.shape import tell_shape
 from tubelet.records import Box, CameraStep, Observation
 
 MIN_STRETCH_S = 1.2
@@ -33,7 +33,9 @@ NOISE = 0.02
 """Added to numbers of equal spread, so that no path is learnt by heart."""
 
 Examples = tuple[NDArray[np.float32], NDArray[np.int64]]
-"""Shapes (N, NUM_NUMBERS) and the places of their ways in WAYS (N,)."""
+"""Numbers (N, F), as shapes are, and the places of their ways in WAYS (N,)."""
+
+Layers = tuple[NDArray[np.float32], ...]
 
 
 def gather_turns(plan: PoolPlan, trace: TraceClip) -> Examples:
@@ -47,7 +49,8 @@ def gather_turns(plan: PoolPlan, trace: TraceClip) -> Examples:
         clip = trace(seed, plan.specs[number % len(plan.specs)])
         generator = np.random.default_rng([seed, 0x5475726E])
         for path in _list_paths(clip):
-            for stretch in _draw_stretches(path, generator):
+            first_s, last_s = float(path.times_s[0]), float(path.times_s[-1])
+            for stretch in draw_stretches(first_s, last_s, generator):
                 for shape_F, way in _tell_stretch(path, stretch, clip, generator):
                     shapes.append(shape_F)
                     ways.append(WAYS.index(way))
@@ -58,19 +61,25 @@ def gather_turns(plan: PoolPlan, trace: TraceClip) -> Examples:
 
 def fit_turns(examples: Examples, *, seed: int) -> TurnReader:
     """A perceptron of three layers; the same examples and seed give the same one."""
-    shapes_NF, ways_N = examples
-    mean_F, spread_F = shapes_NF.mean(axis=0), np.maximum(shapes_NF.std(axis=0), 1e-3)
-    even_NF = torch.from_numpy((shapes_NF - mean_F) / spread_F)
+    return TurnReader(*fit_ways(examples, (WIDTH, WIDTH), seed=seed))
+
+
+def fit_ways(examples: Examples, widths: Sequence[int], *, seed: int) -> tuple[Layers, Layers]:
+    """Weights (numbers in, numbers out) and biases of a perceptron from numbers to WAYS, hidden `widths`."""
+    numbers_NF, ways_N = examples
+    mean_F, spread_F = numbers_NF.mean(axis=0), np.maximum(numbers_NF.std(axis=0), 1e-3)
+    even_NF = torch.from_numpy((numbers_NF - mean_F) / spread_F)
     wanted_N = torch.from_numpy(ways_N)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        widths = (NUM_NUMBERS, WIDTH, WIDTH, len(WAYS))
-        layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
+        sizes = pairwise((numbers_NF.shape[1], *widths, len(WAYS)))
+        layers = nn.ModuleList(nn.Linear(*size) for size in sizes)
         optimizer = torch.optim.AdamW(layers.parameters(), lr=RATE, weight_decay=0.02)
         num_steps = NUM_EPOCHS * max(1, len(even_NF) // BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=num_steps)
-        for chosen in _draw_batches(len(even_NF), num_steps):
-            numbers = even_NF[chosen] + NOISE * torch.randn(len(chosen), NUM_NUMBERS)
+        for chosen in draw_batches(len(even_NF), num_steps, BATCH):
+            seen = even_NF[chosen]
+            numbers = seen + NOISE * torch.randn(seen.shape)
             for place, layer in enumerate(layers):
                 numbers = layer(F.dropout(F.relu(numbers), DROPOUT) if place else numbers)
             loss = F.cross_entropy(numbers, wanted_N[chosen], label_smoothing=0.03)
@@ -82,12 +91,13 @@ def fit_turns(examples: Examples, *, seed: int) -> TurnReader:
     biases = [layer.bias.detach().numpy() for layer in layers]  # type: ignore[operator]
     weights[0] = weights[0] / spread_F[:, None]
     biases[0] = biases[0] - mean_F @ weights[0]
-    return TurnReader(tuple(weights), tuple(biases))
+    return tuple(weights), tuple(biases)
 
 
-def _draw_batches(num: int, num_steps: int) -> Iterator[torch.Tensor]:
+def draw_batches(num: int, num_steps: int, size: int) -> Iterator[torch.Tensor]:
+    """Places of so many batches of `num` examples, each example as often."""
     order = torch.empty(0, dtype=torch.int64)
-    size = min(BATCH, num)
+    size = min(size, num)
     for _ in range(num_steps):
         if len(order) < size:
             order = torch.randperm(num)
@@ -108,7 +118,7 @@ def _tell_stretch(
         boxes_N4 = spoil_boxes(path.boxes_N4[within], clip.frame_size, generator)
         seen = replace(clip, camera=spoil_camera(clip.camera, clip.frame_size, generator))
         for mirrored, told in ((False, facts), (True, mirror_moment(facts))):
-            yield _tell(path.times_s[within], boxes_N4, seen, mirrored=mirrored), _name_way(told)
+            yield _tell(path.times_s[within], boxes_N4, seen, mirrored=mirrored), name_way(told)
 
 
 def _list_paths(clip: TracedClip) -> Iterator[ObjectPath]:
@@ -121,15 +131,17 @@ def _list_paths(clip: TracedClip) -> Iterator[ObjectPath]:
             yield path
 
 
-def _name_way(facts: MomentFacts) -> Way:
+def name_way(facts: MomentFacts) -> Way:
+    """What is to be read of a moment."""
     return "still" if set(facts.actions) == {"parked"} else facts.turn
 
 
-def _draw_stretches(path: ObjectPath, generator: np.random.Generator) -> list[tuple[float, float]]:
-    """From the first to the last time, and part of it where that is long enough."""
-    first_s, last_s = float(path.times_s[0]), float(path.times_s[-1])
+def draw_stretches(
+    first_s: float, last_s: float, generator: np.random.Generator, num_parts: int = 1
+) -> list[tuple[float, float]]:
+    """From the first to the last time, and parts of it where that is long enough."""
     stretches = [(first_s, last_s)]
-    if last_s - first_s > MIN_STRETCH_S:
+    for _ in range(num_parts if last_s - first_s > MIN_STRETCH_S else 0):
         length_s = generator.uniform(MIN_STRETCH_S, last_s - first_s)
         start_s = generator.uniform(first_s, last_s - length_s)
         stretches.append((start_s, start_s + length_s))

@@ -16,7 +16,7 @@ from tubelet.model.training.world.light import cast_shadow_outlines
 from tubelet.model.training.world.rasteriser import Drawn, Unit, draw_units
 from tubelet.model.training.world.scene import GroundMap, Scene, make_scene, seed_generator
 from tubelet.model.training.world.spec import CameraTruth, ClipSpec, ObjectTruth, Relation, RenderedClip
-from tubelet.model.training.world.truth import describe_objects, find_relations
+from tubelet.model.training.world.truth import describe_objects, find_relations, measure_facing
 
 Picture = NDArray[np.uint8]
 
@@ -72,6 +72,7 @@ def _finish(seed: int, spec: ClipSpec, scene: Scene) -> RenderedClip:
         frames_THWC=frames,
         labels_THW=truth.table[labels],
         visible_TO=truth.visible_TO,
+        facing_TO=measure_facing(scene, truth.kept),
         times_s=tuple(float(value) for value in scene.times),
         objects=truth.objects,
         relations=truth.relations,
@@ -83,8 +84,13 @@ def _finish(seed: int, spec: ClipSpec, scene: Scene) -> RenderedClip:
 
 @dataclass(frozen=True, slots=True)
 class ClipTruth:
-    """What is true of a whole clip. `table` (256) maps the painter's labels to the objects' numbers."""
+    """What is true of a whole clip.
 
+    `kept` are the places of its objects among the scene's actors; `table` (256) maps the painter's labels to
+    their numbers.
+    """
+
+    kept: tuple[int, ...]
     table: Picture
     visible_TO: NDArray[np.float32]
     objects: tuple[ObjectTruth, ...]
@@ -100,7 +106,7 @@ def conclude_truth(
     table[[index + 1 for index in kept]] = np.arange(1, len(kept) + 1)
     visible = np.ascontiguousarray(visible_TA[:, kept], dtype=np.float32)
     objects = describe_objects(scene, kept, visible)
-    return ClipTruth(table, visible, objects, find_relations(scene, kept, objects))
+    return ClipTruth(tuple(kept), table, visible, objects, find_relations(scene, kept, objects))
 
 
 def name_weather(scene: Scene) -> str:

@@ -176,8 +176,9 @@ class RenderedClip:
 
     `frames_THWC` is RGB. `labels_THW` holds the number of the object seen at each pixel, 0 where there is
     none. `visible_TO` is the share of each object's own pixels that is seen, in the order of `objects`: 1
-    when it is unoccluded and inside, 0 when it is hidden or outside. `place` and `weather` say what the
-    scene is.
+    when it is unoccluded and inside, 0 when it is hidden or outside. `facing_TO` is which way each object
+    faces as the camera sees it, in radians: 0 to the right, a quarter turn away from it. `place` and
+    `weather` say what the scene is.
     """
 
     seed: int
@@ -185,6 +186,7 @@ class RenderedClip:
     frames_THWC: NDArray[np.uint8]
     labels_THW: NDArray[np.uint8]
     visible_TO: NDArray[np.float32]
+    facing_TO: NDArray[np.float32]
     times_s: tuple[float, ...]
     objects: tuple[ObjectTruth, ...]
     relations: tuple[Relation, ...]

@@ -65,18 +65,17 @@ def trace_clip(seed: int, spec: ClipSpec) -> TracedClip:
     sides_TA2 = boxes_TA4[..., 2:] - boxes_TA4[..., :2]
     counts_TA = np.nan_to_num(sides_TA2.prod(axis=-1) * OUTLINE_SHARE).astype(np.intp)
     truth = conclude_truth(scene, counts_TA, visible_TA, spec)
-    actor_of = {int(number): label - 1 for label, number in enumerate(truth.table) if number}
     return TracedClip(
         truth.objects,
         truth.relations,
         (spec.width, spec.height),
         tuple(float(time_s) for time_s in scene.times),
-        {item.number: boxes_TA4[:, actor_of[item.number]] for item in truth.objects},
-        _list_steps(scene.camera.poses, scene.times, spec),
+        {item.number: boxes_TA4[:, actor] for item, actor in zip(truth.objects, truth.kept, strict=True)},
+        list_steps(scene.camera.poses, scene.times, spec),
     )
 
 
-def _list_steps(
+def list_steps(
     poses: Sequence[CameraPose], times: Sequence[float] | NDArray[np.float64], spec: ClipSpec
 ) -> tuple[CameraStep, ...]:
     """The affine map that fits how the ground moves in the picture, from each frame to the next."""

@@ -43,6 +43,14 @@ def describe_objects(
     return tuple(result)
 
 
+def measure_facing(scene: Scene, kept: Sequence[int]) -> NDArray[np.float32]:
+    """Which way the kept actors face as the camera sees it (see `RenderedClip`): (T, len(kept))."""
+    headings_OT = np.array([scene.places[index].heading_T for index in kept]).reshape(-1, len(scene.times))
+    azimuths_T = np.radians([pose.azimuth_deg for pose in scene.camera.poses])
+    facing_TO: NDArray[np.float32] = (headings_OT - azimuths_T + np.pi / 2).T.astype(np.float32)
+    return facing_TO
+
+
 def _list_actions(actor: Actor, start: float, end: float) -> tuple[Phase, ...]:
     phases = actor.drive.list_phases(start, end)
     result: list[Phase] = []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.model.describing.test_facing import make_reader as make_facing
+from tests.model.describing.test_facing import make_view
 from tubelet.errors import InputError, ModelError
 from tubelet.model.describing.base import Looks, Naming
 from tubelet.model.describing.colour import COLOUR_NAMES
@@ -127,6 +130,29 @@ def test_a_turn_is_read_from_the_path_where_there_is_one(domain: Domain) -> None
     judged = domain.judge(look(domain.mean_D), see(1, 0)[0], RED, None)
     assert judged is not None
     assert judged.way is None
+
+
+def test_a_way_is_seen_where_the_domain_can_see_it(domain: Domain, tmp_path: Path) -> None:
+    """By views and path together, by the path alone where there are no views; it is kept with the domain."""
+    seeing = replace(domain, facing=make_facing())
+    seeing.write(tmp_path)
+    read = read_domain(tmp_path)
+    assert read is not None
+    assert read.facing is not None
+    shape = np.full(NUM_NUMBERS, 2.0, np.float32)
+    views = [make_view(float(time)) for time in range(3)]
+    for own in (seeing, read):
+        told = [
+            judged.way
+            for given in ((), views)
+            if (judged := own.judge(look(domain.mean_D), see(1, 0)[0], RED, shape, given)) is not None
+        ]
+        assert told[0] == domain.turns.read(shape) or own is read
+        assert told[0] is not None
+        assert told[0].name == "left"
+        assert told[1] is not None
+        assert told[1] != told[0]
+        assert told[1].name == (make_facing().read(views, shape, domain.turns.share(shape)) or told[0]).name
 
 
 def test_shares_are_told_of_every_name() -> None:

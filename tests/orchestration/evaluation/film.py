@@ -107,6 +107,9 @@ def make_clip(seed: int, things: Sequence[Thing]) -> RenderedClip:
         frames_THWC=frames,
         labels_THW=labels,
         visible_TO=(shown / full).astype(np.float32),
+        facing_TO=np.radians(
+            [[heading for _, _, heading in thing.poses()] for thing in things], dtype=np.float32
+        ).T,
         times_s=times,
         objects=tuple(
             ObjectTruth(

@@ -78,6 +78,7 @@ def make_toy_recipe(**changes: object) -> SmallRecipe:
         paths=replace(PLAN, num_clips=30),
         domain=PLAN,
         turns=replace(PLAN, num_clips=20),
+        watched=PLAN,
         held_out_paths=replace(PLAN, num_clips=20, specs=(replace(SPEC, split="held-out"),)),
         motion=PathStage(paths_loop, 8, kinds, 2),
         words=PathStage(paths_loop, 4, kinds, 2, bare_until=8, timed_from=16),
@@ -93,5 +94,6 @@ def make_toy_recipe(**changes: object) -> SmallRecipe:
         ),
         num_texts=200,
         num_domain_axes=2,
+        num_facing_epochs=2,
     )
     return replace(recipe, **changes)

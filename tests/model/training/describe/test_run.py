@@ -52,6 +52,12 @@ def test_losses_fall_in_every_stage(trained: Path) -> None:
         assert np.mean(losses[-window:]) < 0.95 * np.mean(losses[:window]), stage
 
 
+def test_the_checkpoint_sees_which_way_objects_face(trained: Path) -> None:
+    domain = read_domain(trained / "out")
+    assert domain is not None
+    assert domain.facing is not None
+
+
 def test_the_checkpoint_is_the_products(trained: Path) -> None:
     network, _ = load_checkpoint(trained / "out", device="cpu", dtype=torch.float32)
     assert network.config == replace(CONFIG, stop_ids=network.config.stop_ids)

@@ -140,6 +140,28 @@ def _measure_bend(clip: RenderedClip, item: ObjectTruth) -> float:
     return float(-(a[0] * b[1] - a[1] * b[0]) / max(np.hypot(*a) * np.hypot(*b), 1e-6))
 
 
+def test_objects_face_where_they_go_as_the_camera_sees_it() -> None:
+    """What faces right moves right on the screen of a camera that stands, what faces away moves up."""
+    spec = ClipSpec(num_frames=6, frame_rate=3.0, width=160, height=90, theme="traffic", degrade=False)
+    checked = 0
+    for seed in range(40):
+        clip = render_clip(seed, spec)
+        if clip.camera.moving or clip.camera.view not in ("overhead", "high"):
+            continue
+        assert clip.facing_TO.shape == clip.visible_TO.shape
+        for place, truth in enumerate(clip.objects):
+            ends = clip.find_box(2, truth.number), clip.find_box(3, truth.number)
+            if clip.visible_TO[2:4, place].min() < 1 or ends[0] is None or ends[1] is None:
+                continue
+            (x0, y0), (x1, y1) = (((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2) for box in ends)
+            if np.hypot(x1 - x0, y1 - y0) < 4:
+                continue
+            apart = clip.facing_TO[2:4, place].mean() - np.arctan2(y0 - y1, x1 - x0)
+            assert np.cos(apart) > 0.7  # the camera looks down at a slant, which flattens
+            checked += 1
+    assert checked > 10
+
+
 def test_all_categories_and_colours_come_up() -> None:
     spec = ClipSpec(num_frames=1, width=64, height=36, max_objects=8, degrade=False)
     objects = [item for seed in range(90) for item in render_image(seed, spec).objects]
