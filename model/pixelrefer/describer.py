@@ -13,6 +13,7 @@ from tubelet.errors import ModelError
 from tubelet.model.describing.base import DescribeRequest, Description, ObjectView
 from tubelet.model.describing.choosing import refuse_strange
 from tubelet.model.describing.domain import DOMAIN_FILE, Domain, Judgement, read_domain
+from tubelet.model.describing.facing import FACING_FILE
 from tubelet.model.pixelrefer.captioner import (
     ChoiceScore,
     PixelReferCaptioner,
@@ -116,7 +117,8 @@ class LazyDescriber:
         folder = find_checkpoint(checkpoint)
         files = find_weight_files(folder)
         self.object_dimensions = read_folder_config(folder, read_shapes(files)).width
-        self.name = f"{Path(checkpoint).name}@{digest_weights(files)}"
+        beside = [file for name in (DOMAIN_FILE, FACING_FILE) if (file := folder / name).is_file()]
+        self.name = f"{Path(checkpoint).name}@{digest_weights(files, beside)}"
 
     def describe(self, requests: Sequence[DescribeRequest]) -> list[Description]:
         """As `PixelReferDescriber.describe`, after loading the weights where that is still to be done."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -124,12 +124,15 @@ def compare_names(network: PixelRefer, shapes: Mapping[str, tuple[int, ...]]) ->
     return compare_shapes(wanted, shapes, ignored=lambda name: name in tied or name.startswith(unused))
 
 
-def digest_weights(files: list[Path]) -> str:
-    """A version for these weights, from two small tensors that every training moves."""
+def digest_weights(files: list[Path], beside: Sequence[Path] = ()) -> str:
+    """A version for these weights, from two small tensors that every training moves, and for what is read
+    `beside` them, whole."""
     digest = hashlib.blake2b(digest_size=4)
     for wanted in ("model.region_encoder.feat_linear.2.bias", "model.norm.weight"):
         for name, tensor in iterate_tensors(files, only=wanted):
             digest.update(name.encode() + tensor.float().numpy().tobytes())
+    for file in beside:
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

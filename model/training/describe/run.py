@@ -6,7 +6,8 @@
     4. the frozen encoder's features             work/features-…
     5. stage 0, motion from traced paths         work/paths, work/paths-held-out, work/0-motion, work/0-words
     6. stages 1 and 2, answers                   work/1-perception, work/2-instruction
-    7. the best weights, in float16              out
+    7. which way objects face, and turn by that  work/watched, work/facing.safetensors
+    8. the best weights, in float16              out
 
 Every step goes on from what is there, so the same command resumes a run that was killed.
 """
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tubelet.model.describing.facing import FacingReader
+from tubelet.model.describing.facing import FacingReader, read_facing
 from tubelet.model.describing.turning import TurnReader
 from tubelet.model.pixelrefer.config import PixelReferConfig
 from tubelet.model.pixelrefer.network import PixelRefer
@@ -143,7 +144,7 @@ def train_small(recipe: SmallRecipe, out: Path, work: Path, sources: Sources) ->
         turns,
         num_axes=recipe.num_domain_axes,
     )
-    domain = replace(domain, facing=make_facing(recipe, work / "watched", turns))
+    domain = replace(domain, facing=make_facing(recipe, work, turns))
     save_checkpoint(out, network.half(), tokenizer)
     domain.write(out)
     card = write_card(
@@ -158,11 +159,17 @@ def train_small(recipe: SmallRecipe, out: Path, work: Path, sources: Sources) ->
     return reports
 
 
-def make_facing(recipe: SmallRecipe, watched: Path, turns: TurnReader) -> FacingReader:
-    """What reads the way of an object from which way it faces, learnt from the objects in `watched`."""
+def make_facing(recipe: SmallRecipe, work: Path, turns: TurnReader) -> FacingReader:
+    """What reads the way of an object from which way it faces: the one in `work`, or it is learnt and kept
+    there."""
+    if (made := read_facing(work)) is not None:
+        return made
+    watched = work / "watched"
     sights = gather_sights(iterate_watched(watched))
     network = fit_facing(sights, num_epochs=recipe.num_facing_epochs, seed=recipe.seed)
-    return fit_reader(network, turns, iterate_watched(watched), seed=recipe.seed)
+    reader = fit_reader(network, turns, iterate_watched(watched), seed=recipe.seed)
+    reader.write(work)
+    return reader
 
 
 def run_warm_up(

@@ -14,6 +14,8 @@ from tests.model.pixelrefer.region_factory import make_captioner, make_frame, ma
 from tubelet.errors import InputError, ModelError
 from tubelet.model.describing.base import Captioner, DescribeRequest, Looks, ObjectView
 from tubelet.model.describing.colour import COLOUR_NAMES
+from tubelet.model.describing.domain import DOMAIN_FILE
+from tubelet.model.describing.facing import FACING_FILE
 from tubelet.model.pixelrefer.captioner import PixelReferCaptioner, RegionRequest
 from tubelet.model.pixelrefer.debug import DEBUG_CONFIG, make_debug_network
 from tubelet.model.pixelrefer.describer import LazyDescriber, PixelReferDescriber, load_describer
@@ -139,8 +141,13 @@ def test_other_weights_have_another_version(tmp_path: Path) -> None:
     for seed in (0, 1):
         weights = make_weights(make_debug_network(config=CONFIG))
         weights["model.norm.weight"] += seed
-        names.add(LazyDescriber(write_folder(tmp_path / str(seed) / "lite", CONFIG, weights)).name)
+        folder = write_folder(tmp_path / str(seed) / "lite", CONFIG, weights)
+        names.add(LazyDescriber(folder).name)
     assert len(names) == 2
+    for beside in (DOMAIN_FILE, FACING_FILE):
+        (folder / beside).write_bytes(b"what is known beside the weights")
+        names.add(LazyDescriber(folder).name)
+    assert len(names) == 4
 
 
 def test_a_checkpoint_that_is_not_here_fails_at_once_and_says_how_to_get_it() -> None:
