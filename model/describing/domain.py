@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from tubelet.errors import ModelError
 from tubelet.model.describing.base import Looks, Naming, ObjectView, choose_name
 from tubelet.model.describing.colour import COLOUR_NAMES
-from tubelet.model.describing.facing import FacingReader, read_facing
+from tubelet.model.describing.facing_reader import FacingReader, read_facing
 from tubelet.model.describing.turning import WAYS, TurnReader, share_out
 from tubelet.model.trajectory.shape import NUM_NUMBERS
 from tubelet.records import Attributes
@@ -163,7 +163,7 @@ def read_domain(folder: Path) -> Domain | None:
         return None
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            domain = replace(_read_arrays(arrays), facing=read_facing(folder))
+            domain = _read_arrays(arrays)
     except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{file} cannot be read: {error}",
@@ -190,7 +190,7 @@ def read_domain(folder: Path) -> Domain | None:
             expected=f"{expected}",
             do="copy the checkpoint again, or remove that file to do without",
         )
-    return domain
+    return replace(domain, facing=read_facing(folder))
 
 
 def _read_arrays(arrays: Mapping[str, ArrayLike]) -> Domain:

@@ -13,7 +13,7 @@ from tubelet.errors import ModelError
 from tubelet.model.describing.base import DescribeRequest, Description, ObjectView
 from tubelet.model.describing.choosing import refuse_strange
 from tubelet.model.describing.domain import DOMAIN_FILE, Domain, Judgement, read_domain
-from tubelet.model.describing.facing import FACING_FILE
+from tubelet.model.describing.facing_reader import FACING_FILE
 from tubelet.model.pixelrefer.captioner import (
     ChoiceScore,
     PixelReferCaptioner,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,22 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tubelet.errors import InputError
-from tubelet.model.describing.facing import (
-    HEADINGS_RAD,
-    PLACE_MIRROR,
-    FacingNetwork,
-    FacingReader,
-    face,
-    mirror_way,
-    tell_way,
-    weigh_turns,
-)
+from tubelet.model.describing.facing import HEADINGS_RAD, PLACE_MIRROR, FacingNetwork, face
+from tubelet.model.describing.facing_reader import FacingReader, mirror_way, tell_way, weigh_turns
 from tubelet.model.describing.turning import MIRRORED_WAYS, TurnReader
+from tubelet.model.training.descent import descend
 from tubelet.model.training.describe.turning import Examples, draw_batches, fit_ways
 from tubelet.model.training.describe.watching import WatchedObject
 from tubelet.model.trajectory.shape import measure_drift
-
-logger = logging.getLogger(__name__)
 
 HEADLESS = frozenset({"ball", "box"})
 """What has no front."""
@@ -38,8 +28,6 @@ CONCENTRATION = 20.0
 BATCH, RATE = 256, 4e-3
 WIDTH = 64
 """Of the hidden layer that tells a way."""
-
-_LOG_EVERY = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,14 +62,14 @@ def fit_facing(sights: Sights, *, num_epochs: int, seed: int) -> FacingNetwork:
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.02)
         num_steps = num_epochs * max(1, len(sights) // BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=num_steps)
-        for step, chosen in enumerate(draw_batches(len(sights), num_steps, BATCH)):
-            loss = measure_loss(network, *_vary(sights, chosen))
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            if step % _LOG_EVERY == 0:
-                logger.info("facing, step %d of %d: loss %.3f", step, num_steps, loss.item())
+        batches = draw_batches(len(sights), num_steps, BATCH)
+        descend(
+            lambda: measure_loss(network, *_vary(sights, next(batches))),
+            optimizer,
+            schedule,
+            num_steps=num_steps,
+            name="facing",
+        )
     folded: FacingNetwork = network.fold()
     return folded
 

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tubelet.model.describing.facing import FacingReader, read_facing
+from tubelet.model.describing.facing_reader import FacingReader, read_facing
 from tubelet.model.describing.turning import TurnReader
 from tubelet.model.pixelrefer.config import PixelReferConfig
 from tubelet.model.pixelrefer.network import PixelRefer

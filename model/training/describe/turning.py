@@ -9,11 +9,12 @@ from itertools import pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tubelet.errors import InputError
 from tubelet.model.describing.turning import WAYS, TurnReader, Way
+from tubelet.model.training.descent import descend
 from tubelet.model.training.describe.path_noise import spoil_boxes, spoil_camera
 from tubelet.model.training.describe.paths import ObjectPath, TraceClip, cut_path
 from tubelet.model.training.describe.pool import PoolPlan
@@ -77,16 +78,17 @@ def fit_ways(examples: Examples, widths: Sequence[int], *, seed: int) -> tuple[L
         optimizer = torch.optim.AdamW(layers.parameters(), lr=RATE, weight_decay=0.02)
         num_steps = NUM_EPOCHS * max(1, len(even_NF) // BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=num_steps)
-        for chosen in draw_batches(len(even_NF), num_steps, BATCH):
+        batches = draw_batches(len(even_NF), num_steps, BATCH)
+
+        def measure_loss() -> Tensor:
+            chosen = next(batches)
             seen = even_NF[chosen]
             numbers = seen + NOISE * torch.randn(seen.shape)
             for place, layer in enumerate(layers):
                 numbers = layer(F.dropout(F.relu(numbers), DROPOUT) if place else numbers)
-            loss = F.cross_entropy(numbers, wanted_N[chosen], label_smoothing=0.03)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
+            return F.cross_entropy(numbers, wanted_N[chosen], label_smoothing=0.03)
+
+        descend(measure_loss, optimizer, schedule, num_steps=num_steps, name="ways")
     weights = [layer.weight.detach().numpy().T for layer in layers]  # type: ignore[operator]
     biases = [layer.bias.detach().numpy() for layer in layers]  # type: ignore[operator]
     weights[0] = weights[0] / spread_F[:, None]
@@ -94,7 +96,7 @@ def fit_ways(examples: Examples, widths: Sequence[int], *, seed: int) -> tuple[L
     return tuple(weights), tuple(biases)
 
 
-def draw_batches(num: int, num_steps: int, size: int) -> Iterator[torch.Tensor]:
+def draw_batches(num: int, num_steps: int, size: int) -> Iterator[Tensor]:
     """Places of so many batches of `num` examples, each example as often."""
     order = torch.empty(0, dtype=torch.int64)
     size = min(size, num)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import torch
@@ -11,10 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from tubelet.model.tracking.sam2.perceptron import LAYERS
-
-logger = logging.getLogger(__name__)
-
-_LOG_EVERY = 1000
+from tubelet.model.training.descent import descend
 
 
 class Teaching(BaseModel):
@@ -48,15 +44,12 @@ def fit_perceptron(
     )
     optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, plan.steps)
-    for step in range(plan.steps):
+
+    def measure_loss() -> Tensor:
         inputs_BX, targets_B = draw()
-        loss = F.binary_cross_entropy_with_logits(network(inputs_BX)[:, 0], targets_B)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        if step % _LOG_EVERY == 0:
-            logger.info("%s, step %d: loss %.4f", name, step, loss.item())
+        return F.binary_cross_entropy_with_logits(network(inputs_BX)[:, 0], targets_B)
+
+    descend(measure_loss, optimizer, schedule, num_steps=plan.steps, name=name)
     return {
         f"{layer}.{part}": parameter.detach()
         for layer, linear in layers.items()

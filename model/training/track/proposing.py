@@ -29,6 +29,7 @@ from tubelet.model.tracking.sam2.proposing import (
     find_boxes,
     write_proposer,
 )
+from tubelet.model.training.descent import descend
 from tubelet.model.training.track.clips import Bytes, ClipSource
 from tubelet.model.training.track.sampled_masks import list_objects
 
@@ -126,18 +127,12 @@ def fit_proposer(frames: BoxedFrames, settings: ProposerSettings) -> BoxProposer
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
     )
-    recent = []
-    for step in range(1, settings.steps + 1):
+
+    def take_some() -> Tensor:
         rows = torch.randint(len(seen.fine), (settings.batch,)).tolist()
-        loss = measure_loss(proposer, frames, rows, settings.min_object_share)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(proposer.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        recent.append(loss.item())
-        if step % _LOG_EVERY == 0:
-            logger.info("Proposer, step %d: loss %.4f", step, np.mean(recent[-_LOG_EVERY:]))
+        return measure_loss(proposer, frames, rows, settings.min_object_share)
+
+    descend(take_some, optimizer, schedule, num_steps=settings.steps, name="proposer", max_norm=1.0)
     return proposer.eval()
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.model.describing.test_facing import make_reader as make_facing
 from tests.model.describing.test_facing import make_view
+from tests.model.describing.test_facing_reader import make_reader as make_facing
 from tubelet.errors import InputError, ModelError
 from tubelet.model.describing.base import Looks, Naming
 from tubelet.model.describing.colour import COLOUR_NAMES

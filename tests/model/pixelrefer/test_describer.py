@@ -15,7 +15,7 @@ from tubelet.errors import InputError, ModelError
 from tubelet.model.describing.base import Captioner, DescribeRequest, Looks, ObjectView
 from tubelet.model.describing.colour import COLOUR_NAMES
 from tubelet.model.describing.domain import DOMAIN_FILE
-from tubelet.model.describing.facing import FACING_FILE
+from tubelet.model.describing.facing_reader import FACING_FILE
 from tubelet.model.pixelrefer.captioner import PixelReferCaptioner, RegionRequest
 from tubelet.model.pixelrefer.debug import DEBUG_CONFIG, make_debug_network
 from tubelet.model.pixelrefer.describer import LazyDescriber, PixelReferDescriber, load_describer

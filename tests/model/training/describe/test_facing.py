@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from tubelet.errors import InputError
-from tubelet.model.describing.facing import FacingNetwork, mirror_way
+from tubelet.model.describing.facing import FacingNetwork
+from tubelet.model.describing.facing_reader import mirror_way
 from tubelet.model.describing.turning import MIRRORED_WAYS, WAYS, TurnReader
 from tubelet.model.training.describe.facing import (
     HEADLESS,
