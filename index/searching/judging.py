@@ -41,7 +41,7 @@ CLOSE_COLOUR, SIBLING_CATEGORY, COUSIN_CATEGORY = 0.4, 0.5, 0.25
 SECOND_COLOUR, SECOND_COLOUR_FULL_SHARE = 0.8, 0.3
 """What a colour beside the main one is worth, and the share of an object from which on it is."""
 
-LIKELY_WEIGHTS: Mapping[Kind, float] = {"colour": 0.5, "turn": 0.3, "pace": 0.3}
+LIKELY_WEIGHTS: Mapping[Kind, float] = {"colour": 0.5, "turn": 0.7, "pace": 0.3}
 """How much of a value is how likely it is, where that is known; the rest is what the moment says."""
 
 LIKELY_NAMES: Mapping[Kind, str] = {"colour": "colour", "turn": "way", "pace": "way"}
