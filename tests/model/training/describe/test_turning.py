@@ -1,4 +1,4 @@
-"""Which way a path ways, learnt from traced clips."""
+"""Which way a path takes, learnt from traced clips."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ def test_every_stretch_is_told_with_its_mirror_image(examples: Examples) -> None
 
 def test_turns_are_learnt(examples: Examples) -> None:
     """Unseen paths are told better than by always saying straight; the same seed gives the same reader."""
+    few = examples[0][:200], examples[1][:200]
+    one, again = (fit_turns(few, seed=1) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(one.weights, again.weights, strict=True))
     reader = fit_turns(examples, seed=1)
-    again = fit_turns(examples, seed=1)
-    assert all(np.array_equal(a, b) for a, b in zip(reader.weights, again.weights, strict=True))
-    shapes, ways = gather_turns(PoolPlan(60, (TRACED,), first_seed=7000), trace_clip)
+    shapes, ways = gather_turns(PoolPlan(30, (TRACED,), first_seed=7000), trace_clip)
     told = np.array([WAYS.index(reader.read(shape).name) for shape in shapes])
     straight = np.mean(ways == WAYS.index("none"))
     assert np.mean(told == ways) > straight + 0.4 * (1 - straight)
