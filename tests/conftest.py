@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +41,23 @@ def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         del os.environ["TMPDIR"]
     else:
         os.environ["TMPDIR"] = before
+    end_users(folder)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_users(folder: Path, *, patience_s: float = 15.0) -> None:
+    """Wait for processes that name a folder in their command: Ray's agents outlive their node by seconds, and
+    write where everything was taken away."""
+    users = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(folder) in part for part in process.info["cmdline"] or ())
+    ]
+    _, left = psutil.wait_procs(users, timeout=patience_s)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=patience_s)
 
 
 @pytest.fixture(autouse=True)
