@@ -46,8 +46,8 @@ def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 def end_users(folder: Path, *, patience_s: float = 15.0) -> None:
-    """Wait for processes that name a folder in their command: Ray's agents outlive their node by seconds, and
-    write where everything was taken away."""
+    """Wait for processes that name a folder in their command, and kill those that stay: Ray's agents outlive
+    their node by seconds, and write where everything was taken away."""
     users = [
         process
         for process in psutil.process_iter(["cmdline"])

@@ -128,11 +128,11 @@ def fit_proposer(frames: BoxedFrames, settings: ProposerSettings) -> BoxProposer
         optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
     )
 
-    def take_some() -> Tensor:
+    def measure_some() -> Tensor:
         rows = torch.randint(len(seen.fine), (settings.batch,)).tolist()
         return measure_loss(proposer, frames, rows, settings.min_object_share)
 
-    descend(take_some, optimizer, schedule, num_steps=settings.steps, name="proposer", max_norm=1.0)
+    descend(measure_some, optimizer, schedule, num_steps=settings.steps, name="proposer", max_norm=1.0)
     return proposer.eval()
 
 
