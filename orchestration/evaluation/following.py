@@ -10,12 +10,10 @@ import torch
 from tubelet.model.frame import Frame
 from tubelet.model.masks import Mask, encode_mask, mask_iou
 from tubelet.model.tracking.base import TrackedFrame
+from tubelet.model.tracking.sam2.assistants import NO_ASSISTANTS, Assistants, read_assistants
 from tubelet.model.tracking.sam2.flow_session import open_session
-from tubelet.model.tracking.sam2.judge import MaskJudge, read_judge
-from tubelet.model.tracking.sam2.matching import ObjectMatcher, read_matcher
 from tubelet.model.tracking.sam2.network import Sam2Network
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
-from tubelet.model.tracking.sam2.proposing import BoxProposer, read_proposer
 from tubelet.model.tracking.sam2.refining import refine_in_turn
 from tubelet.model.tracking.sam2.settings import TrackerSettings, read_settings
 from tubelet.model.tracking.sam2.weights import find_folder, load_network
@@ -50,25 +48,15 @@ class Sam2Follower:
         self,
         network: Sam2Network,
         settings: TrackerSettings | None = None,
-        judge: MaskJudge | None = None,
-        matcher: ObjectMatcher | None = None,
-        proposer: BoxProposer | None = None,
+        assistants: Assistants = NO_ASSISTANTS,
     ) -> None:
         self._network = network
         self._settings = settings or TrackerSettings()
-        self._judge = judge
-        self._matcher = matcher
-        self._proposer = proposer
+        self._assistants = assistants
 
     def follow(self, frames: Sequence[Frame], tracked: Sequence[TrackedFrame], prompts: Prompts) -> Followed:
         """See `Follower`."""
-        session = open_session(
-            self._network,
-            self._settings.follow_by,
-            judge=self._judge,
-            matcher=self._matcher,
-            proposer=self._proposer,
-        )
+        session = open_session(self._network, self._settings.follow_by, assistants=self._assistants)
         every, refining = self._settings.refine_every, self._settings.refining
         followed: Followed = []
         for place, frame in enumerate(frames):
@@ -122,6 +110,4 @@ def load_follower(
     """A checkpoint with all that its folder brings, as in indexing."""
     folder = find_folder(checkpoint)
     network = load_network(checkpoint, device=device, dtype=dtype)
-    return Sam2Follower(
-        network, read_settings(folder), read_judge(folder), read_matcher(folder), read_proposer(folder)
-    )
+    return Sam2Follower(network, read_settings(folder), read_assistants(folder))

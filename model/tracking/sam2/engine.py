@@ -18,8 +18,8 @@ from torch import Tensor
 
 from tubelet.errors import InputError
 from tubelet.model.frame import Image
+from tubelet.model.tracking.sam2.assistants import NO_ASSISTANTS, Assistants
 from tubelet.model.tracking.sam2.frame_view import FrameView
-from tubelet.model.tracking.sam2.judge import MaskJudge
 from tubelet.model.tracking.sam2.maps import (
     MASK_PROMPT_LOGIT,
     OUT_OF_SIGHT,
@@ -37,7 +37,6 @@ from tubelet.model.tracking.sam2.prompts import (
     check_prompt,
     list_points,
 )
-from tubelet.model.tracking.sam2.proposing import BoxProposer
 
 MAX_PROMPTED_FRAMES = 8
 
@@ -63,8 +62,6 @@ class Sam2Session:
     ones. At most `max_batch` objects share a pass, which bounds the memory of a frame. Of the frames on which
     an object was prompted the latest `max_prompted_frames` are remembered, or fewer where the network says
     so.
-
-    With a `judge`, masks from anywhere can be compared, and with a `proposer` boxes of objects are known.
     """
 
     def __init__(
@@ -73,12 +70,10 @@ class Sam2Session:
         *,
         max_batch: int = 32,
         max_prompted_frames: int = MAX_PROMPTED_FRAMES,
-        judge: MaskJudge | None = None,
-        proposer: BoxProposer | None = None,
+        assistants: Assistants = NO_ASSISTANTS,
     ) -> None:
         self._network = network
-        self._judge = judge
-        self._proposer = proposer
+        self._assistants = assistants
         self._max_batch = max_batch
         limit = network.shape.max_conditioning
         self._max_conditioning = min(limit, max_prompted_frames) if limit > 0 else max_prompted_frames
@@ -146,9 +141,7 @@ class Sam2Session:
             )
         self._size = size
         self._frame += 1
-        self._view = view or FrameView(
-            self._network, image, number=self._frame, judge=self._judge, proposer=self._proposer
-        )
+        self._view = view or FrameView(self._network, image, number=self._frame, assistants=self._assistants)
         return self._in_order(self._follow_all(image))
 
     @torch.inference_mode()

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from tubelet.model.frame import Image
+from tubelet.model.tracking.sam2.assistants import NO_ASSISTANTS, Assistants
 from tubelet.model.tracking.sam2.carrying import MASK_PX, MaskCarrier
 from tubelet.model.tracking.sam2.engine import MAX_PROMPTED_FRAMES, Sam2Session, Settled, split
-from tubelet.model.tracking.sam2.judge import GRID, MaskJudge
+from tubelet.model.tracking.sam2.judge import GRID
 from tubelet.model.tracking.sam2.maps import MASK_PROMPT_LOGIT, hint_at_masks, resize
 from tubelet.model.tracking.sam2.masks import FrameMasks
-from tubelet.model.tracking.sam2.matching import ObjectMatcher, find_alike
+from tubelet.model.tracking.sam2.matching import find_alike
 from tubelet.model.tracking.sam2.network import DecodedMasks, Sam2Network
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
-from tubelet.model.tracking.sam2.proposing import BoxProposer
 
 FollowBy = Literal["memory", "flow"]
 
@@ -41,12 +41,9 @@ class FlowSession(Sam2Session):
         network: Sam2Network,
         *,
         max_batch: int = 32,
-        judge: MaskJudge | None = None,
-        matcher: ObjectMatcher | None = None,
-        proposer: BoxProposer | None = None,
+        assistants: Assistants = NO_ASSISTANTS,
     ) -> None:
-        super().__init__(network, max_batch=max_batch, judge=judge, proposer=proposer)
-        self._matcher = matcher
+        super().__init__(network, max_batch=max_batch, assistants=assistants)
         self._mask_px = MASK_PX
         self._carrier = MaskCarrier()
         self._shares_hw: dict[int, Tensor] = {}
@@ -58,7 +55,7 @@ class FlowSession(Sam2Session):
     @property
     def has_matcher(self) -> bool:
         """Whether `match` and `find_alike` can be asked."""
-        return self._matcher is not None
+        return self._assistants.matcher is not None
 
     @property
     def hidden(self) -> frozenset[int]:
@@ -93,8 +90,8 @@ class FlowSession(Sam2Session):
 
     def match(self, number: int, measured_BX: Tensor) -> Tensor:
         """How well each mask outlines this very object, 0..1, (B,): a guess of its IoU."""
-        assert self._matcher is not None, "the session was given a matcher"
-        return self._matcher.match(self._known_X[number][None], measured_BX)
+        assert self._assistants.matcher is not None, "the session was given a matcher"
+        return self._assistants.matcher.match(self._known_X[number][None], measured_BX)
 
     def find_alike(self, number: int, count: int) -> Tensor:
         """Where the frame looks like the inside of the object: up to `count` points, (P, 2) in pixels."""
@@ -133,7 +130,7 @@ class FlowSession(Sam2Session):
         """Masks where the flow takes them, and whether what lies there is the object, or any."""
         shares_Bhw = self._carrier.carry(torch.stack([self._shares_hw[number] for number in numbers]))
         self._shares_hw.update(zip(numbers, shares_Bhw.clone(), strict=True))
-        if self._matcher is None:
+        if not self.has_matcher:
             self._see_presence(numbers, shares_Bhw)
             present = [self._presence[number] for number in numbers]
         else:
@@ -176,7 +173,7 @@ class FlowSession(Sam2Session):
             self._presence[number] = 1.0
         self._hidden.difference_update(numbers)
         new = [number for number in numbers if number not in self._known_X]
-        if self._matcher is not None and new:
+        if self.has_matcher and new:
             shares_Bhw = torch.stack([self._shares_hw[number] for number in new])
             self._known_X.update(zip(new, self.view.measure(shares_Bhw > 0.5), strict=True))
 
@@ -187,17 +184,14 @@ def open_session(
     *,
     max_batch: int = 32,
     max_prompted_frames: int = MAX_PROMPTED_FRAMES,
-    judge: MaskJudge | None = None,
-    matcher: ObjectMatcher | None = None,
-    proposer: BoxProposer | None = None,
+    assistants: Assistants = NO_ASSISTANTS,
 ) -> Sam2Session:
     """A session that follows `by` SAM 2's own memory or by flow, which remembers no prompted frames."""
     if by == "flow":
-        return FlowSession(network, max_batch=max_batch, judge=judge, matcher=matcher, proposer=proposer)
+        return FlowSession(network, max_batch=max_batch, assistants=assistants)
     return Sam2Session(
         network,
         max_batch=max_batch,
         max_prompted_frames=max_prompted_frames,
-        judge=judge,
-        proposer=proposer,
+        assistants=assistants,
     )

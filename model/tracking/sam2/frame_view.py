@@ -11,12 +11,12 @@ from torch import Tensor
 
 from tubelet.errors import ModelError
 from tubelet.model.frame import Image
-from tubelet.model.tracking.sam2.judge import MaskJudge, flatten_features, measure_masks
+from tubelet.model.tracking.sam2.assistants import NO_ASSISTANTS, Assistants
+from tubelet.model.tracking.sam2.judge import flatten_features, measure_masks
 from tubelet.model.tracking.sam2.maps import IMAGE_MEAN, IMAGE_STD
 from tubelet.model.tracking.sam2.network import ImageFeatures, Sam2Network
 from tubelet.model.tracking.sam2.proposing import (
     VOUCHED_WEIGHT,
-    BoxProposer,
     Proposals,
     SeenFrames,
     propose,
@@ -25,10 +25,7 @@ from tubelet.model.tracking.sam2.proposing import (
 
 
 class FrameView:
-    """A frame, (height, width, 3) RGB, as a network sees it; `number` tells it from others in errors.
-
-    With a `judge`, masks from anywhere can be compared, and with a `proposer` boxes of objects are known.
-    """
+    """A frame, (height, width, 3) RGB, as a network sees it; `number` tells it from others in errors."""
 
     def __init__(
         self,
@@ -36,24 +33,22 @@ class FrameView:
         image: Image,
         *,
         number: int = 0,
-        judge: MaskJudge | None = None,
-        proposer: BoxProposer | None = None,
+        assistants: Assistants = NO_ASSISTANTS,
     ) -> None:
         self._network = network
         self._image = image
         self._number = number
-        self._judge = judge
-        self._proposer = proposer
+        self._assistants = assistants
 
     @property
     def has_judge(self) -> bool:
         """Whether `judge` can be asked."""
-        return self._judge is not None
+        return self._assistants.judge is not None
 
     @property
     def has_proposer(self) -> bool:
         """Whether there are `proposals`."""
-        return self._proposer is not None
+        return self._assistants.proposer is not None
 
     @cached_property
     @torch.inference_mode()
@@ -92,8 +87,8 @@ class FrameView:
     @cached_property
     def proposals(self) -> Proposals:
         """Where objects lie."""
-        assert self._proposer is not None, "the session was given a proposer"
-        return propose(self._proposer, self.seen)
+        assert self._assistants.proposer is not None, "the session was given a proposer"
+        return propose(self._assistants.proposer, self.seen)
 
     def measure(self, masks_Bhw: Tensor) -> Tensor:
         """What `measure_masks` says of masks, (B, X)."""
@@ -106,11 +101,11 @@ class FrameView:
     def judge_measured(self, measured_BX: Tensor, masks_Bhw: Tensor) -> Tensor:
         """`judge` by what was measured of masks, (B, X), and what the proposer, if there is one, says."""
         judged_B = self.judge_alone(measured_BX)
-        if self._proposer is None:
+        if not self.has_proposer:
             return judged_B
         return torch.lerp(judged_B, self.proposals.vouch_for(masks_Bhw), VOUCHED_WEIGHT)
 
     def judge_alone(self, measured_BX: Tensor) -> Tensor:
         """What the judge says of masks by itself, (B,)."""
-        assert self._judge is not None, "the session was given a judge"
-        return self._judge.judge(measured_BX)
+        assert self._assistants.judge is not None, "the session was given a judge"
+        return self._assistants.judge.judge(measured_BX)

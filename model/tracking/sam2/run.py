@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tubelet.model.frame import Frame
 from tubelet.model.tracking.base import TrackedFrame, TrackedObject, make_cap_warning
+from tubelet.model.tracking.sam2.assistants import Assistants
 from tubelet.model.tracking.sam2.candidates import (
     Candidate,
     MotionWatch,
@@ -27,13 +28,10 @@ from tubelet.model.tracking.sam2.candidates import (
 from tubelet.model.tracking.sam2.detector import Detector
 from tubelet.model.tracking.sam2.discovery import discover
 from tubelet.model.tracking.sam2.flow_session import open_session
-from tubelet.model.tracking.sam2.judge import MaskJudge
 from tubelet.model.tracking.sam2.masks import FrameMasks, concatenate, measure_iou
-from tubelet.model.tracking.sam2.matching import ObjectMatcher
 from tubelet.model.tracking.sam2.network import Sam2Network
 from tubelet.model.tracking.sam2.past import Past, list_in_sight
 from tubelet.model.tracking.sam2.prompts import Prompt
-from tubelet.model.tracking.sam2.proposing import BoxProposer
 from tubelet.model.tracking.sam2.refining import RefiningSettings, can_refine, refine_in_turn
 from tubelet.model.tracking.sam2.settings import TrackerSettings
 
@@ -62,9 +60,7 @@ class TrackingRun:
         network: Sam2Network,
         settings: TrackerSettings,
         detector: Detector | None,
-        judge: MaskJudge | None,
-        matcher: ObjectMatcher | None,
-        proposer: BoxProposer | None,
+        assistants: Assistants,
     ) -> None:
         open_new = partial(
             open_session,
@@ -72,9 +68,7 @@ class TrackingRun:
             settings.follow_by,
             max_batch=settings.max_batch,
             max_prompted_frames=settings.max_prompted_frames,
-            judge=judge,
-            matcher=matcher,
-            proposer=proposer,
+            assistants=assistants,
         )
         self._session = open_new()
         self.past = Past(settings, open_new)

@@ -13,11 +13,11 @@ from tubelet.errors import SettingsError, VideoFormatError
 from tubelet.model.frame import Frame
 from tubelet.model.tracking.base import TrackedFrame, Tracker
 from tubelet.model.tracking.motion import MotionTracker
+from tubelet.model.tracking.sam2.assistants import NO_ASSISTANTS, Assistants, read_assistants
 from tubelet.model.tracking.sam2.detector import Detector
-from tubelet.model.tracking.sam2.judge import JUDGE_FILE, MaskJudge, read_judge
-from tubelet.model.tracking.sam2.matching import ObjectMatcher, read_matcher
+from tubelet.model.tracking.sam2.judge import JUDGE_FILE
 from tubelet.model.tracking.sam2.network import Sam2Network
-from tubelet.model.tracking.sam2.proposing import PROPOSER_FILE, BoxProposer, read_proposer
+from tubelet.model.tracking.sam2.proposing import PROPOSER_FILE
 from tubelet.model.tracking.sam2.run import TrackingRun
 from tubelet.model.tracking.sam2.settings import TrackerSettings, read_settings
 from tubelet.model.tracking.sam2.weights import find_folder, load_network, name_checkpoint
@@ -39,22 +39,19 @@ class Sam2Tracker:
         settings: TrackerSettings | None = None,
         motion: Tracker | None = None,
         detector: Detector | None = None,
-        judge: MaskJudge | None = None,
-        matcher: ObjectMatcher | None = None,
-        proposer: BoxProposer | None = None,
+        assistants: Assistants = NO_ASSISTANTS,
     ) -> None:
         self._network = network
-        self._judge = judge
-        self._matcher = matcher
-        self._proposer = proposer
+        self._assistants = assistants
         self.settings = settings or TrackerSettings()
-        if self.settings.refine_every and judge is None:
+        if self.settings.refine_every and assistants.judge is None:
             raise SettingsError(
                 "The tracker is to refine masks, and its checkpoint has no judge of masks",
                 expected=f"{JUDGE_FILE} beside config.json, or refine_every 0",
                 do="take the folder's files from one checkpoint, or correct tracker.json",
             )
-        if self.settings.discovery is not None and self.settings.discovery.use_boxes and proposer is None:
+        uses_boxes = self.settings.discovery is not None and self.settings.discovery.use_boxes
+        if uses_boxes and assistants.proposer is None:
             raise SettingsError(
                 "The tracker is to search proposed boxes, and its checkpoint has no proposer",
                 expected=f"{PROPOSER_FILE} beside config.json, or discovery with use_boxes false",
@@ -78,9 +75,7 @@ class Sam2Tracker:
         Raises VideoFormatError when the frames do not all have one size, ModelError when the network gives
         what is not a number.
         """
-        run = TrackingRun(
-            self._network, self.settings, self._detector, self._judge, self._matcher, self._proposer
-        )
+        run = TrackingRun(self._network, self.settings, self._detector, self._assistants)
         for tracked in self._motion.track(_check_sizes(frames), context):
             run.step(tracked)
             yield from run.past.take_old()
@@ -120,9 +115,7 @@ def make_tracker(
         name=name_checkpoint(folder),
         settings=settings,
         detector=detector,
-        judge=read_judge(folder),
-        matcher=read_matcher(folder),
-        proposer=read_proposer(folder),
+        assistants=read_assistants(folder),
     )
 
 

@@ -19,11 +19,9 @@ from transformers.initialization import no_init_weights
 
 from tubelet.errors import ModelError
 from tubelet.model.pixelrefer.catalogue import find_checkpoint
+from tubelet.model.tracking.sam2.assistants import ASSISTANT_FILES
 from tubelet.model.tracking.sam2.config import PUBLISHED
-from tubelet.model.tracking.sam2.judge import JUDGE_FILE
-from tubelet.model.tracking.sam2.matching import MATCHER_FILE
 from tubelet.model.tracking.sam2.network import TransformersNetwork
-from tubelet.model.tracking.sam2.proposing import PROPOSER_FILE
 from tubelet.model.tracking.sam2.settings import SETTINGS_FILE
 from tubelet.model.weight_files import (
     NameReport,
@@ -82,9 +80,9 @@ def save_model(folder: Path, model: Sam2VideoModel) -> None:
 
 def name_checkpoint(folder: Path) -> str:
     """`sam2-FOLDER@DIGEST`, with one sam2: what rows say of the tracker. The digest is the weights', and
-    the judge's, matcher's, proposer's and settings' where there are any."""
+    the assistants' and settings' where there are any."""
     digest = hashlib.blake2b(digest_size=4)
-    names = (JUDGE_FILE, MATCHER_FILE, PROPOSER_FILE, SETTINGS_FILE)
+    names = (*ASSISTANT_FILES, SETTINGS_FILE)
     beside = [file for name in names if (file := folder / name).exists()]
     for file in (*find_weight_files(folder), *beside):
         with file.open("rb") as opened:

@@ -15,6 +15,7 @@ from tests.model.tracking.sam2.red_judge import make_red_judge
 from tubelet.errors import InputError
 from tubelet.model.masks import encode_mask
 from tubelet.model.tracking.base import TrackedObject
+from tubelet.model.tracking.sam2.assistants import Assistants
 from tubelet.model.tracking.sam2.candidates import (
     Candidate,
     MotionWatch,
@@ -189,7 +190,7 @@ def test_the_judge_decides_what_of_a_mover_is_a_thing() -> None:
     film = film_plainly(
         [Thing(RED, (40, 40), lambda _: (120, 70)), Thing(BLUE, (40, 40), lambda _: (250, 70))], 0.2
     )
-    judging = Sam2Session(ColourNetwork(), judge=make_red_judge())
+    judging = Sam2Session(ColourNetwork(), assistants=Assistants(judge=make_red_judge()))
     judging.advance(film.frames[0].image)
     half_off, blue = moving(1, 118).observation, moving(2, 230).observation
     strict = RefiningSettings(weak=0.3)

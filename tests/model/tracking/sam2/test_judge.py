@@ -17,6 +17,7 @@ from tests.model.tracking.sam2.plain_film import BLUE, RED, film_plainly
 from tests.model.tracking.sam2.red_judge import make_red_judge
 from tubelet.errors import ModelError, SettingsError
 from tubelet.model.masks import decode_mask
+from tubelet.model.tracking.sam2.assistants import Assistants
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings, discover
 from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.judge import (
@@ -48,7 +49,7 @@ def make_weights(seed: int = 3) -> dict[str, torch.Tensor]:
 
 
 def make_session(judge: MaskJudge | None) -> FlowSession:
-    session = FlowSession(TransformersNetwork(make_model()), judge=judge)
+    session = FlowSession(TransformersNetwork(make_model()), assistants=Assistants(judge=judge))
     session.advance(make_clip(1)[0])
     return session
 
@@ -131,7 +132,7 @@ def test_discovery_keeps_and_ranks_by_the_judge() -> None:
         Thing(RED, (60, 40), lambda _: (260, 150)),
     ]
     film = film_plainly(things, 0.2)
-    session = FlowSession(ColourNetwork(), judge=make_red_judge())
+    session = FlowSession(ColourNetwork(), assistants=Assistants(judge=make_red_judge()))
     session.advance(film.frames[0].image)
     found = discover(session, DiscoverySettings(min_judged=0.3))
     covers = [film.truth[0][2], film.truth[0][0]]
@@ -146,7 +147,7 @@ def test_discovery_keeps_and_ranks_by_the_judge() -> None:
 def test_what_lies_at_sides_of_the_picture_needs_more() -> None:
     things = [Thing(RED, (60, 40), lambda _: (30, 20)), Thing(RED, (60, 40), lambda _: (200, 100))]
     film = film_plainly(things, 0.2)
-    session = FlowSession(ColourNetwork(), judge=make_red_judge())
+    session = FlowSession(ColourNetwork(), assistants=Assistants(judge=make_red_judge()))
     session.advance(film.frames[0].image)
     lenient = DiscoverySettings(min_judged=0.3, min_judged_cut=0.3)
     strict = DiscoverySettings(min_judged=0.3, min_judged_cut=0.9)
@@ -160,4 +161,4 @@ def test_refining_is_refused_without_a_judge() -> None:
     network = TransformersNetwork(make_model())
     with pytest.raises(SettingsError, match=r"judge\.npz"):
         Sam2Tracker(network, settings=plan)
-    Sam2Tracker(network, settings=plan, judge=MaskJudge(make_weights()))
+    Sam2Tracker(network, settings=plan, assistants=Assistants(judge=MaskJudge(make_weights())))

@@ -18,6 +18,7 @@ from tests.model.tracking.sam2.red_judge import NUM_CHANNELS, make_red_judge
 from tests.model.tracking.sam2.test_refining import FILM, Motionless, halve
 from tubelet.errors import ModelError
 from tubelet.model.masks import Mask, decode_mask
+from tubelet.model.tracking.sam2.assistants import Assistants
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings
 from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.judge import NUM_SHAPES
@@ -41,6 +42,9 @@ PLAN = RefiningSettings(min_agreement=0.3)
 FOLLOWING = TrackerSettings(follow_by="flow", refine_every=1, refining=PLAN, min_score=0.5)
 
 
+BOTH = Assistants(judge=make_red_judge(), matcher=make_colour_matcher())
+
+
 def jump(time_s: float) -> tuple[float, float]:
     """From the left to the right, farther than flow reaches."""
     return (60, 90) if time_s < 0.3 else (250, 90)
@@ -53,7 +57,7 @@ def visit(time_s: float) -> tuple[float, float] | None:
 
 def follow(film: PlainFilm, *, things: int = 1) -> list[dict[int, Mask]]:
     """The film's things, followed from their true masks in the first frame."""
-    follower = Sam2Follower(ColourNetwork(), FOLLOWING, make_red_judge(), make_colour_matcher())
+    follower = Sam2Follower(ColourNetwork(), FOLLOWING, BOTH)
     prompts = {0: {place: film.truth[0][place] for place in range(things)}}
     return [
         {number: decode_mask(rle) for number, rle in masks.items()}
@@ -94,7 +98,7 @@ def test_an_object_is_known_by_what_was_last_trusted() -> None:
     film = film_plainly([Thing(RED, SIZE, lambda _: (60, 90)), Thing(BLUE, SIZE, lambda _: (250, 90))], 0.5)
     known = {}
     for trusted in (0.0, 1.0):
-        session = FlowSession(ColourNetwork(), judge=make_red_judge(), matcher=make_colour_matcher())
+        session = FlowSession(ColourNetwork(), assistants=BOTH)
         session.advance(film.frames[0].image)
         session.add({5: MaskPrompt(film.truth[0][0])})
         carried = session.advance(film.frames[1].image)
@@ -109,7 +113,7 @@ def test_an_object_is_known_by_what_was_last_trusted() -> None:
 
 def test_what_is_retired_is_forgotten() -> None:
     film = film_plainly([Thing(RED, SIZE, jump)], 1.0)
-    session = FlowSession(ColourNetwork(), judge=make_red_judge(), matcher=make_colour_matcher())
+    session = FlowSession(ColourNetwork(), assistants=BOTH)
     session.advance(film.frames[0].image)
     session.add({5: MaskPrompt(film.truth[0][0])})
     session.hide(5)
@@ -131,8 +135,7 @@ def test_the_tracker_keeps_the_number_of_what_was_away() -> None:
     tracker = Sam2Tracker(
         ColourNetwork(),
         settings=plan,
-        judge=make_red_judge(),
-        matcher=make_colour_matcher(),
+        assistants=BOTH,
         motion=Motionless(),
     )
     steps = list(tracker.track(film.frames, []))
@@ -142,7 +145,7 @@ def test_the_tracker_keeps_the_number_of_what_was_away() -> None:
 
 def test_a_hidden_object_is_carried_on_and_scores_nothing() -> None:
     film = film_plainly([Thing(RED, SIZE, visit)], 1.0)
-    session = FlowSession(ColourNetwork(), judge=make_red_judge(), matcher=make_colour_matcher())
+    session = FlowSession(ColourNetwork(), assistants=BOTH)
     session.advance(film.frames[0].image)
     session.add({5: MaskPrompt(film.truth[0][0])})
     followed: FrameMasks | None = None
@@ -158,7 +161,7 @@ def test_a_hidden_object_is_carried_on_and_scores_nothing() -> None:
 def test_what_the_matcher_never_knew_again_is_not_lost_to_it(is_familiar: bool, is_kept: bool) -> None:
     """It found a thing unlike all that it learnt, and says no to everything."""
     [red, blue] = FILM.truth[0]
-    session = FlowSession(ColourNetwork(), judge=make_red_judge(), matcher=make_colour_matcher())
+    session = FlowSession(ColourNetwork(), assistants=BOTH)
     session.advance(FILM.frames[0].image)
     session.add({5: MaskPrompt(red)})
     measured_X = session.view.measure(session.fit_masks(torch.from_numpy(blue)[None].float()) >= 0.5)[0]
@@ -173,7 +176,7 @@ def test_what_others_know_to_be_in_sight_is_not_hidden() -> None:
     film = film_plainly([Thing(RED, SIZE, visit)], 1.0)
     hidden = []
     for never_lost in ((), (5,)):
-        session = FlowSession(ColourNetwork(), judge=make_red_judge(), matcher=make_colour_matcher())
+        session = FlowSession(ColourNetwork(), assistants=BOTH)
         session.advance(film.frames[0].image)
         session.add({5: MaskPrompt(film.truth[0][0])})
         for frame in film.frames[1:4]:
@@ -191,7 +194,9 @@ def test_of_given_masks_the_matcher_is_believed(were_given: bool) -> None:
     weights["first.weight"].zero_()
     weights["first.weight"][0, size] = -1.0  # the larger a mask, the less
     weights["last.weight"][0, 0], weights["last.bias"][0] = 20.0, -70.0
-    session = FlowSession(ColourNetwork(), judge=make_red_judge(), matcher=ObjectMatcher(weights))
+    session = FlowSession(
+        ColourNetwork(), assistants=Assistants(judge=make_red_judge(), matcher=ObjectMatcher(weights))
+    )
     session.advance(FILM.frames[0].image)
     session.add({5: MaskPrompt(halve(whole))})
     carried = session.advance(FILM.frames[1].image)

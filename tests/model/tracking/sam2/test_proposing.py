@@ -23,6 +23,7 @@ from tests.model.tracking.sam2.red_proposer import RedProposer
 from tests.model.tracking.sam2.test_refining import Motionless
 from tubelet.errors import ModelError, SettingsError
 from tubelet.model.masks import Mask, decode_mask
+from tubelet.model.tracking.sam2.assistants import Assistants
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings, discover
 from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.flow_session import FlowSession
@@ -88,8 +89,10 @@ def draw(rectangles: Sequence[tuple[int, int, int, int]]) -> Tensor:
     return masks_Bhw
 
 
-def open_on_film(**given: object) -> FlowSession:
-    session = FlowSession(ColourNetwork(), judge=make_red_judge(), proposer=RedProposer(), **given)  # type: ignore[arg-type]
+def open_on_film() -> FlowSession:
+    session = FlowSession(
+        ColourNetwork(), assistants=Assistants(judge=make_red_judge(), proposer=RedProposer())
+    )
     session.advance(FILM.frames[0].image)
     return session
 
@@ -143,7 +146,7 @@ def test_a_proposer_is_read_as_it_was_written(tmp_path: Path) -> None:
     read = read_proposer(tmp_path)
     assert read is not None
     written.load_state_dict({name: tensor.half().float() for name, tensor in written.state_dict().items()})
-    session = Sam2Session(TransformersNetwork(make_model()), proposer=read)
+    session = Sam2Session(TransformersNetwork(make_model()), assistants=Assistants(proposer=read))
     session.advance(make_clip(1)[0])
     seen = session.view.seen
     with torch.inference_mode():
@@ -197,7 +200,7 @@ def test_boxes_that_are_followed_already_are_not_searched() -> None:
 
 def test_the_proposer_has_its_share_in_what_is_said_of_a_mask() -> None:
     session = open_on_film()
-    alone = FlowSession(ColourNetwork(), judge=make_red_judge())
+    alone = FlowSession(ColourNetwork(), assistants=Assistants(judge=make_red_judge()))
     alone.advance(FILM.frames[0].image)
     masks_Bhw = session.fit_masks(torch.from_numpy(np.stack(FILM.truth[0])).float()) > 0.5
     vouched = session.view.proposals.vouch_for(masks_Bhw)
@@ -211,7 +214,10 @@ def test_a_mask_that_slid_away_is_set_right_by_the_box_proposed_for_it() -> None
     """Neither its own box, nor its middle, which lies on the ground, show the whole thing."""
     slid = np.roll(FILM.truth[0][0], 34, axis=1)
     ious = []
-    for session in (open_on_film(), FlowSession(ColourNetwork(), judge=make_red_judge())):
+    for session in (
+        open_on_film(),
+        FlowSession(ColourNetwork(), assistants=Assistants(judge=make_red_judge())),
+    ):
         session.advance(FILM.frames[0].image)
         session.add({4: MaskPrompt(slid)})
         carried = session.advance(FILM.frames[1].image)
@@ -231,7 +237,10 @@ def test_what_nobody_vouches_for_is_not_discovered() -> None:
 def test_of_masks_that_were_given_proposals_say_nothing() -> None:
     slid = np.roll(FILM.truth[0][0], 34, axis=1)
     refined = []
-    for session in (open_on_film(), FlowSession(ColourNetwork(), judge=make_red_judge())):
+    for session in (
+        open_on_film(),
+        FlowSession(ColourNetwork(), assistants=Assistants(judge=make_red_judge())),
+    ):
         session.advance(FILM.frames[0].image)
         session.add({4: MaskPrompt(slid)})
         carried = session.advance(FILM.frames[1].image)
@@ -244,7 +253,8 @@ def test_what_is_lost_is_looked_for_in_proposed_boxes(monkeypatch: pytest.Monkey
     monkeypatch.setattr(FlowSession, "find_alike", lambda *_: on_the_ground)
     film = film_plainly([Thing(RED, (60, 40), lambda t: (70 if t < 0.1 else 220, 60))], 0.5)
     session = FlowSession(
-        ColourNetwork(), judge=make_red_judge(), matcher=make_colour_matcher(), proposer=RedProposer()
+        ColourNetwork(),
+        assistants=Assistants(judge=make_red_judge(), matcher=make_colour_matcher(), proposer=RedProposer()),
     )
     session.advance(film.frames[0].image)
     session.add({4: MaskPrompt(film.truth[0][0])})
@@ -258,10 +268,13 @@ def test_what_is_lost_is_looked_for_in_proposed_boxes(monkeypatch: pytest.Monkey
 def test_a_tracker_finds_by_boxes_and_needs_the_proposer_it_was_set_up_for() -> None:
     plan = TrackerSettings(follow_by="flow", refine_every=1, discovery=BOXES_ONLY)
     tracker = Sam2Tracker(
-        ColourNetwork(), settings=plan, judge=make_red_judge(), proposer=RedProposer(), motion=Motionless()
+        ColourNetwork(),
+        settings=plan,
+        assistants=Assistants(judge=make_red_judge(), proposer=RedProposer()),
+        motion=Motionless(),
     )
     assert [len(step.objects) for step in tracker.track(FILM.frames, [])] == [2, 2, 2]
     with pytest.raises(SettingsError, match=r"no proposer.*proposer\.npz"):
-        Sam2Tracker(ColourNetwork(), settings=plan, judge=make_red_judge())
+        Sam2Tracker(ColourNetwork(), settings=plan, assistants=Assistants(judge=make_red_judge()))
     with pytest.raises(SettingsError, match="points_per_side is 0"):
         DiscoverySettings(points_per_side=0)

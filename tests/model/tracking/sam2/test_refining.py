@@ -19,6 +19,7 @@ from tubelet.errors import SettingsError
 from tubelet.model.frame import Frame
 from tubelet.model.masks import Mask, decode_mask, encode_mask, mask_box
 from tubelet.model.tracking.base import TrackedFrame, TrackedObject
+from tubelet.model.tracking.sam2.assistants import Assistants
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings
 from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.masks import FrameMasks
@@ -37,7 +38,7 @@ FILM = film_plainly(
 
 def make_session(*, red: Mask, blue: Mask) -> tuple[FlowSession, FrameMasks]:
     """Both things followed by these masks into the second frame."""
-    session = FlowSession(ColourNetwork(), judge=make_red_judge())
+    session = FlowSession(ColourNetwork(), assistants=Assistants(judge=make_red_judge()))
     session.advance(FILM.frames[0].image)
     session.add({7: MaskPrompt(red), 3: MaskPrompt(blue)})
     return session, session.advance(FILM.frames[1].image)
@@ -103,7 +104,7 @@ def test_a_small_gain_or_another_place_changes_nothing(settings: dict[str, float
 
 
 def test_nothing_in_sight_is_nothing_to_refine() -> None:
-    session = FlowSession(ColourNetwork(), judge=make_red_judge())
+    session = FlowSession(ColourNetwork(), assistants=Assistants(judge=make_red_judge()))
     nothing = session.advance(FILM.frames[0].image)
     assert refine(session, nothing, RefiningSettings()).masks is nothing
 
@@ -166,7 +167,9 @@ def test_the_tracker_finds_the_thing_in_what_moves_as_one(
         discovery=DiscoverySettings(min_judged=0.3, min_judged_cut=0.3),
         key_every_s=0.5,
     )
-    judging = Sam2Tracker(ColourNetwork(), settings=plan, judge=make_red_judge(), motion=watch(film))
+    judging = Sam2Tracker(
+        ColourNetwork(), settings=plan, assistants=Assistants(judge=make_red_judge()), motion=watch(film)
+    )
     *_, last = judging.track(film.frames, [])
     ious = [
         float((mask & cover).sum() / (mask | cover).sum())
@@ -198,7 +201,9 @@ def test_what_was_discovered_is_not_under_motions_mask_before_the_judge_has_pref
         motion_masks=True,
         discovery=DiscoverySettings(min_judged=0.3, min_judged_cut=0.3),
     )
-    tracker = Sam2Tracker(ColourNetwork(), settings=plan, judge=make_red_judge(), motion=SeesAPart())
+    tracker = Sam2Tracker(
+        ColourNetwork(), settings=plan, assistants=Assistants(judge=make_red_judge()), motion=SeesAPart()
+    )
     for tracked, [cover] in zip(tracker.track(film.frames, []), film.truth, strict=True):
         [item] = tracked.objects
         assert item.observation.mask is not None
@@ -219,7 +224,9 @@ def test_the_tracker_refines_what_was_half_hidden(refine_every: int) -> None:
         discovery=DiscoverySettings(min_judged=0.3, min_judged_cut=0.3),
         key_every_s=60,
     )
-    still = Sam2Tracker(ColourNetwork(), settings=plan, judge=make_red_judge(), motion=Motionless())
+    still = Sam2Tracker(
+        ColourNetwork(), settings=plan, assistants=Assistants(judge=make_red_judge()), motion=Motionless()
+    )
     *_, last = still.track(film.frames, [])
     [item] = last.objects
     assert item.observation.mask is not None
@@ -231,7 +238,7 @@ def test_the_tracker_refines_what_was_half_hidden(refine_every: int) -> None:
 def test_a_follower_refines_as_the_tracker_does() -> None:
     red, blue = FILM.truth[0]
     plan = TrackerSettings(follow_by="flow", refine_every=1, refining=RefiningSettings(min_agreement=0.3))
-    follower = Sam2Follower(ColourNetwork(), plan, make_red_judge())
+    follower = Sam2Follower(ColourNetwork(), plan, Assistants(judge=make_red_judge()))
     followed = follower.follow(FILM.frames, [], {0: {7: halve(red), 3: halve(blue)}})
     whole, half = (decode_mask(followed[1][number]) for number in (7, 3))
     assert (whole & FILM.truth[1][0]).sum() > 0.85 * (whole | FILM.truth[1][0]).sum()

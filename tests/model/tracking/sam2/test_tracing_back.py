@@ -24,6 +24,7 @@ from tubelet.model.frame import Frame
 from tubelet.model.masks import decode_mask
 from tubelet.model.tracking.base import TrackedFrame
 from tubelet.model.tracking.sam2 import past as past_module
+from tubelet.model.tracking.sam2.assistants import Assistants
 from tubelet.model.tracking.sam2.detector import Detection
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings
 from tubelet.model.tracking.sam2.frame_view import FrameView
@@ -117,8 +118,7 @@ def test_by_flow_tracing_ends_where_the_thing_is_not_known_again(
     result = track(
         film,
         settings,
-        judge=make_red_judge(),
-        matcher=make_colour_matcher(),
+        assistants=Assistants(judge=make_red_judge(), matcher=make_colour_matcher()),
         detector=SeesFrom(film, 1.6),
     )
     assert list_times(result, 0) == list_film_times(film, first_s)
