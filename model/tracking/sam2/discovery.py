@@ -8,7 +8,7 @@ whole it lies in, and background (sky, road, walls) is left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -160,7 +160,8 @@ def _spread_points(
 def _ask_about_boxes(
     session: Sam2Session, settings: DiscoverySettings, followed_hw: Tensor | None
 ) -> FrameMasks:
-    """The masks in proposed boxes that could be objects, where most of the box is not followed already."""
+    """The masks in proposed boxes that could be objects, where most of the box is not followed already: as
+    the decoder sees them and, with an outliner, drawn anew."""
     proposals = session.view.proposals
     if followed_hw is not None and len(proposals):
         num_rows, num_columns = followed_hw.shape
@@ -172,6 +173,8 @@ def _ask_about_boxes(
         ]
         proposals = proposals.select(torch.tensor(free, dtype=torch.long))
     seen = session.look([BoxPrompt(box) for box in proposals.list_boxes(session.size)])
+    if session.view.has_outliner:
+        seen = concatenate([seen, replace(seen, logits_Bhw=session.view.outline(seen.binary_Bhw))])
     return _choose(session, seen.logits_Bhw, seen.iou_B, seen.presence_B, settings)
 
 

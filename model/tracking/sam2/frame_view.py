@@ -15,6 +15,7 @@ from tubelet.model.tracking.sam2.assistants import NO_ASSISTANTS, Assistants
 from tubelet.model.tracking.sam2.judge import flatten_features, measure_masks
 from tubelet.model.tracking.sam2.maps import IMAGE_MEAN, IMAGE_STD
 from tubelet.model.tracking.sam2.network import ImageFeatures, Sam2Network
+from tubelet.model.tracking.sam2.outlining import outline
 from tubelet.model.tracking.sam2.proposing import (
     VOUCHED_WEIGHT,
     Proposals,
@@ -49,6 +50,11 @@ class FrameView:
     def has_proposer(self) -> bool:
         """Whether there are `proposals`."""
         return self._assistants.proposer is not None
+
+    @property
+    def has_outliner(self) -> bool:
+        """Whether `outline` can be asked."""
+        return self._assistants.outliner is not None
 
     @cached_property
     @torch.inference_mode()
@@ -89,6 +95,11 @@ class FrameView:
         """Where objects lie."""
         assert self._assistants.proposer is not None, "the session was given a proposer"
         return propose(self._assistants.proposer, self.seen)
+
+    def outline(self, masks_Bhw: Tensor) -> Tensor:
+        """Masks, boolean, drawn anew by a closer look: logits on the same grid."""
+        assert self._assistants.outliner is not None, "the session was given an outliner"
+        return outline(self._assistants.outliner, self.features, self._image, masks_Bhw)
 
     def measure(self, masks_Bhw: Tensor) -> Tensor:
         """What `measure_masks` says of masks, (B, X)."""

@@ -30,6 +30,8 @@ _NUM_SEARCHED = 8
 """Points at which the decoder is asked for an object that is out of sight."""
 _MIN_PROPOSED = 0.3
 """The least IoU of a proposed box and a mask's for it to be asked about."""
+_NUM_DRAWN = 4
+"""How many of an object's options an outliner is shown: not what the decoder has at a point."""
 _MAX_TAKEN = 0.4
 """How much of a mask may lie on other objects for it to be one that was lost."""
 
@@ -42,8 +44,9 @@ class RefiningSettings:
 
     What `motion` sees is given `motion_bonus` above the judge's word, and `still_bonus` before a camera
     that stands still: it is exact about what moves alone, and the judge has to be sure where several things
-    move as one. A mask judged below `weak` is searched anew in key frames, and gives way to what is found
-    there if that is judged better by `weak_gain`.
+    move as one. What an outliner has drawn anew is given `outlined_bonus`: the judge learnt on worse masks.
+    A mask judged below `weak` is searched anew in key frames, and gives way to what is found there if that
+    is judged better by `weak_gain`.
 
     A session with a matcher asks it too. An object whose best mask is matched below `lost` is searched for
     where the frame looks like it, and is out of sight until a mask reaches `found`. What reaches `trusted`,
@@ -57,6 +60,7 @@ class RefiningSettings:
     mix: float = 1.0
     motion_bonus: float = 0.15
     still_bonus: float = 0.4
+    outlined_bonus: float = 0.0
     weak: float = 0.4
     weak_gain: float = 0.15
     given_weight: float = 0.7
@@ -160,6 +164,10 @@ def _choose(
     numbers = [followed.numbers[place] for place in places]
     options_BAhw = list_options(session, followed.logits_Bhw[places], with_proposals=not were_given)
     moved_Bhw = torch.stack([moved_hw.get(number, session.make_blank()) for number in numbers])
+    drawn_BAhw = _draw_anew(session, options_BAhw, moved_Bhw)
+    options_BAhw = torch.cat([options_BAhw, drawn_BAhw], dim=1)
+    favour_A = torch.zeros(options_BAhw.shape[1] + 1)
+    favour_A[-1 - drawn_BAhw.shape[1] : -1] = settings.outlined_bonus
     masks_BAhw = torch.cat([options_BAhw > 0, moved_Bhw[:, None]], dim=1)
     measured_BAX = session.view.measure(masks_BAhw.flatten(0, 1)).view(*masks_BAhw.shape[:2], -1)
     judged_BA = _judge(session, masks_BAhw, measured_BAX, were_given)
@@ -176,7 +184,7 @@ def _choose(
         is_hidden = number in session.hidden
         if is_hidden:
             agrees_A &= matched_A >= settings.found
-        ranked_A = torch.where(agrees_A, scores_A, 0.0)
+        ranked_A = torch.where(agrees_A, scores_A + favour_A, 0.0)
         ranked_A[-1] = scores_A[-1] + bonus if number in moved_hw else -1.0
         best = int(ranked_A.argmax())
         suits_motion = best == len(masks_Ahw) - 1
@@ -188,6 +196,15 @@ def _choose(
             better_hw = _mix(options_BAhw[row, 0], options_BAhw[row, used], mix)
         choices.append(_Choice(number, suits_motion, better_hw, measured_AX[used], float(matched_A[used])))
     return choices
+
+
+def _draw_anew(session: FlowSession, options_BAhw: Tensor, moved_Bhw: Tensor) -> Tensor:
+    """What an outliner makes of the first options and of motion's masks, logits (B, A, h, w); A is 0 without
+    one."""
+    if not session.view.has_outliner:
+        return options_BAhw[:, :0]
+    masks_BAhw = torch.cat([options_BAhw[:, :_NUM_DRAWN] > 0, moved_Bhw[:, None]], dim=1)
+    return session.view.outline(masks_BAhw.flatten(0, 1)).view(masks_BAhw.shape)
 
 
 def _judge(session: FlowSession, masks_BAhw: Tensor, measured_BAX: Tensor, were_given: bool) -> Tensor:

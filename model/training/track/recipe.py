@@ -15,6 +15,7 @@ from tubelet.model.training.track.evaluation import EvaluationSettings
 from tubelet.model.training.track.judging import JudgeSettings
 from tubelet.model.training.track.losses import LossWeights
 from tubelet.model.training.track.matching import MatcherSettings
+from tubelet.model.training.track.outlining import OutlinerSettings
 from tubelet.model.training.track.proposing import ProposerSettings
 from tubelet.model.training.track.samples import SampleSettings
 
@@ -45,8 +46,8 @@ class TrackRecipe(BaseModel):
     """All stages. `image_px` is the size that the finished network runs at, and 0 the initial one's.
 
     `half` stores the finished weights as float16: half the file, read back as float32. With `judge`, a judge
-    of masks is taught for the finished network, with `matcher` a matcher of objects, and with `proposer` a
-    proposer of boxes.
+    of masks is taught for the finished network, with `matcher` a matcher of objects, with `proposer` a
+    proposer of boxes, and with `outliner` an outliner of masks.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,6 +58,7 @@ class TrackRecipe(BaseModel):
     judge: JudgeSettings | None = None
     matcher: MatcherSettings | None = None
     proposer: ProposerSettings | None = None
+    outliner: OutlinerSettings | None = None
     stages: tuple[Stage, ...] = Field(min_length=1)
 
     def override(self, *, steps: int | None = None, image_px: int | None = None) -> TrackRecipe:
@@ -133,6 +135,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "judge": {"seed": 31, "num_pictures": 1600},
         "matcher": {"seed": 37, "num_clips": 900},
         "proposer": {"seed": 41, "num_pictures": 5000, "steps": 3000},
+        "outliner": {"seed": 43},
         "stages": [
             {
                 "name": "pictures-96",

@@ -25,6 +25,7 @@ from tubelet.errors import SettingsError
 from tubelet.model.tracking.sam2.judge import JUDGE_FILE
 from tubelet.model.tracking.sam2.matching import MATCHER_FILE
 from tubelet.model.tracking.sam2.network import TransformersNetwork
+from tubelet.model.tracking.sam2.outlining import OUTLINER_FILE
 from tubelet.model.tracking.sam2.proposing import PROPOSER_FILE
 from tubelet.model.tracking.sam2.weights import find_folder, load_model, save_model
 from tubelet.model.training.loop import MakeBatch, TrainReport, train
@@ -32,6 +33,7 @@ from tubelet.model.training.track.clips import ClipSource, FolderClips, Rendered
 from tubelet.model.training.track.evaluation import TrackEvaluation
 from tubelet.model.training.track.judging import train_judge
 from tubelet.model.training.track.matching import train_matcher
+from tubelet.model.training.track.outlining import train_outliner
 from tubelet.model.training.track.proposing import train_proposer
 from tubelet.model.training.track.recipe import Stage, TrackRecipe
 from tubelet.model.training.track.samples import TrackBatch, TrackBatches
@@ -109,6 +111,8 @@ def train_tracker(
             train_matcher(TransformersNetwork(load_model(out)), source, recipe.matcher, out)
         if recipe.proposer is not None and not (out / PROPOSER_FILE).exists():
             train_proposer(TransformersNetwork(load_model(out)), source, recipe.proposer, out)
+        if recipe.outliner is not None and not (out / OUTLINER_FILE).exists():
+            train_outliner(TransformersNetwork(load_model(out)), source, recipe.outliner, out)
     return reports
 
 

@@ -87,7 +87,7 @@ def sample_masks(
     chosen = _choose(_overlap(proposed_Bhw, truth_Ohw), plan, generator)
     parts = [proposed_Bhw[chosen], made_Bhw]
     if plan.num_confused:
-        parts.append(_keep_sizes(_unite_neighbours(truth_Ohw), plan))
+        parts.append(_keep_sizes(unite_neighbours(truth_Ohw), plan))
         asked_Bhw = made_Bhw[generator.permutation(len(made_Bhw))[: plan.num_confused]]
         parts.append(_keep_sizes(ask_anew(session, asked_Bhw).flatten(0, 1), plan))
     masks_Bhw = torch.cat(parts)
@@ -143,7 +143,7 @@ def _make_up(
     return _keep_sizes(torch.cat([*parts, fit_to_grid(away)]), plan)
 
 
-def _unite_neighbours(truth_Ohw: Tensor) -> Tensor:
+def unite_neighbours(truth_Ohw: Tensor) -> Tensor:
     """Of all pairs of objects that touch, or nearly, both as one mask."""
     reach = 2 * _NEAR_CELLS + 1
     wide_Ohw = torch.nn.functional.max_pool2d(truth_Ohw[:, None].float(), reach, 1, _NEAR_CELLS)[:, 0] > 0

@@ -16,16 +16,19 @@ from tests.model.training.track.davis_factory import write_davis
 from tests.model.training.track.polygons import PolygonClips
 from tubelet.api.cli.app import run
 from tubelet.errors import SettingsError, UnknownNameError
+from tubelet.model.tracking.sam2.assistants import read_assistants
 from tubelet.model.tracking.sam2.engine import Sam2Session
-from tubelet.model.tracking.sam2.judge import JUDGE_FILE, read_judge
-from tubelet.model.tracking.sam2.matching import MATCHER_FILE, read_matcher
+from tubelet.model.tracking.sam2.judge import JUDGE_FILE
+from tubelet.model.tracking.sam2.matching import MATCHER_FILE
+from tubelet.model.tracking.sam2.outlining import OUTLINER_FILE
 from tubelet.model.tracking.sam2.prompts import BoxPrompt
-from tubelet.model.tracking.sam2.proposing import PROPOSER_FILE, read_proposer
+from tubelet.model.tracking.sam2.proposing import PROPOSER_FILE
 from tubelet.model.tracking.sam2.weights import load_model, load_network, save_model
 from tubelet.model.training.log import read_log
 from tubelet.model.training.track import run as track_run
 from tubelet.model.training.track.judging import JudgeSettings
 from tubelet.model.training.track.matching import MatcherSettings
+from tubelet.model.training.track.outlining import OutlinerSettings
 from tubelet.model.training.track.perceptrons import Teaching
 from tubelet.model.training.track.proposing import ProposerSettings
 from tubelet.model.training.track.recipe import RECIPES, TrackRecipe, load_recipe, read_recipe
@@ -148,20 +151,22 @@ def test_stages_follow_each_other_and_the_tracker_loads_the_result(
     assert session.add({1: BoxPrompt(Box(10, 10, 40, 30))}).numbers == (1,)
 
 
-@pytest.mark.parametrize("file", [JUDGE_FILE, MATCHER_FILE, PROPOSER_FILE])
-def test_judge_matcher_and_proposer_are_taught_once_for_the_finished_network(
+@pytest.mark.parametrize("file", [JUDGE_FILE, MATCHER_FILE, PROPOSER_FILE, OUTLINER_FILE])
+def test_assistants_are_taught_once_for_the_finished_network(
     file: str, tmp_path: Path, recipe: TrackRecipe, tiny: Sam2VideoModel
 ) -> None:
     sampling, teaching = MaskSampling(points_per_side=4), Teaching(steps=3, batch=8, hidden=8)
     judge = JudgeSettings(num_pictures=2, sampling=sampling, teaching=teaching)
     matcher = MatcherSettings(num_clips=2, num_frames=5, sampling=sampling, teaching=teaching)
     proposer = ProposerSettings(num_pictures=2, steps=3, batch=2, width=8)
-    judged = recipe.model_copy(update={"judge": judge, "matcher": matcher, "proposer": proposer})
+    outliner = OutlinerSettings(num_pictures=3, steps=3, batch=2, widths=(8, 8, 8))
+    judged = recipe.model_copy(
+        update={"judge": judge, "matcher": matcher, "proposer": proposer, "outliner": outliner}
+    )
     out = tmp_path / "out"
     train_tracker(judged, out, data=PolygonClips(side=64))
-    assert read_judge(out) is not None
-    assert read_matcher(out) is not None
-    assert read_proposer(out) is not None
+    taught = read_assistants(out)
+    assert None not in (taught.judge, taught.matcher, taught.proposer, taught.outliner)
     written = (out / file).read_bytes()
     (out / file).unlink()
     train_tracker(judged, out, data=PolygonClips(side=64), resume=True)
