@@ -134,7 +134,7 @@ def find_windows(masks_Bhw: Tensor, size: tuple[int, int]) -> Tensor:
 
 def see_crops(features: ImageFeatures, image: Image, masks_Bhw: Tensor, windows_B4: Tensor) -> Crops:
     """The windows as the network takes them."""
-    picture = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+    picture = torch.tensor(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
     inside = torch.ones_like(picture[:, :1])
     seen = crop_map(torch.cat([picture / 127.5 - 1, inside], dim=1), windows_B4, CELLS, _SAMPLES)
     return Crops(
