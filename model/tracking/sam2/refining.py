@@ -118,7 +118,8 @@ def refine(
     `moved_hw` are masks of objects as motion sees them, on the session's grid. They take part in the
     comparison, with `bonus` above what they are given, and where one is the best the object is left as
     it is, for the caller to give it that mask. `were_given` says that the objects' first masks are true,
-    whatever a proposer takes for one thing: it is not asked then, but where something is lost.
+    whatever a proposer takes for one thing: it is not asked then, but where something is lost, and an
+    outliner, which may never have seen such a thing, is not asked at all.
     The matcher neither hides nor finds those of `never_lost`, of which others know whether they are in sight.
     What was found counts for lost only once the matcher has known it again: with a thing unlike all that it
     learnt it never does.
@@ -164,7 +165,8 @@ def _choose(
     numbers = [followed.numbers[place] for place in places]
     options_BAhw = list_options(session, followed.logits_Bhw[places], with_proposals=not were_given)
     moved_Bhw = torch.stack([moved_hw.get(number, session.make_blank()) for number in numbers])
-    drawn_BAhw = _draw_anew(session, options_BAhw, moved_Bhw)
+    draws = session.view.has_outliner and not were_given
+    drawn_BAhw = _draw_anew(session, options_BAhw, moved_Bhw) if draws else options_BAhw[:, :0]
     options_BAhw = torch.cat([options_BAhw, drawn_BAhw], dim=1)
     favour_A = torch.zeros(options_BAhw.shape[1] + 1)
     favour_A[-1 - drawn_BAhw.shape[1] : -1] = settings.outlined_bonus
@@ -199,10 +201,7 @@ def _choose(
 
 
 def _draw_anew(session: FlowSession, options_BAhw: Tensor, moved_Bhw: Tensor) -> Tensor:
-    """What an outliner makes of the first options and of motion's masks, logits (B, A, h, w); A is 0 without
-    one."""
-    if not session.view.has_outliner:
-        return options_BAhw[:, :0]
+    """What the outliner makes of the first options and of motion's masks, logits (B, A, h, w)."""
     masks_BAhw = torch.cat([options_BAhw[:, :_NUM_DRAWN] > 0, moved_Bhw[:, None]], dim=1)
     return session.view.outline(masks_BAhw.flatten(0, 1)).view(masks_BAhw.shape)
 

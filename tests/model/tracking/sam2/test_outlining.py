@@ -216,6 +216,17 @@ def test_a_half_that_the_decoder_cannot_mend_is_drawn_whole(has_outliner: bool) 
     assert iou == pytest.approx(1.0 if has_outliner else 0.5, abs=0.1)
 
 
+def test_the_outliner_is_not_asked_about_what_somebody_gave_the_mask_of() -> None:
+    outliner = RedOutliner()
+    session = open_half_blind(outliner)
+    session.add({7: MaskPrompt(FILM.truth[0][0])})
+    carried = session.advance(FILM.frames[1].image)
+    refine(session, carried, RefiningSettings(min_agreement=0.3), were_given=True)
+    assert not outliner.seen
+    refine(session, carried, RefiningSettings(min_agreement=0.3))
+    assert outliner.seen
+
+
 @pytest.mark.parametrize("has_outliner", [False, True])
 def test_what_motion_sees_too_large_is_drawn_anew(has_outliner: bool) -> None:
     """Nothing red was left of the object's own mask."""
