@@ -12,6 +12,7 @@ Shapes: B masks, C channels, n a crop's side in cells.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tubelet.errors import ModelError
 from tubelet.model.frame import Image
 from tubelet.model.tracking.sam2.network import ImageFeatures
-from tubelet.model.tracking.sam2.perceptron import read_weights, write_weights
+from tubelet.model.tracking.sam2.perceptron import read_module, write_weights
 
 OUTLINER_FILE = "outliner.npz"
 """Beside a checkpoint's config.json; without it masks stay as the decoder and the flow have them."""
@@ -176,23 +176,14 @@ def paste(logits_Bnn: Tensor, windows_B4: Tensor, size: tuple[int, int]) -> Tens
 
 def read_outliner(folder: Path) -> MaskOutliner | None:
     """The outliner in a checkpoint's folder, or None. Raises ModelError for a damaged file."""
-    file = folder / OUTLINER_FILE
-    weights = read_weights(file)
-    if weights is None:
-        return None
-    try:
+
+    def build(weights: Mapping[str, Tensor]) -> MaskOutliner:
         blocks = ("down_half", "down_quarter", "down_eighth")
         half, quarter, eighth = (len(weights[f"{block}.norm.weight"]) for block in blocks)
         middle, coarse = (weights[f"{part}.weight"].shape[1] for part in ("middle", "coarse"))
-        outliner = MaskOutliner(middle, coarse, (half, quarter, eighth))
-        outliner.load_state_dict(weights)
-    except (KeyError, RuntimeError) as error:
-        raise ModelError(
-            f"{file} does not hold an outliner: {error}",
-            expected="the weights of a `MaskOutliner`",
-            do="train it again: tubelet train track",
-        ) from error
-    return outliner.eval()
+        return MaskOutliner(middle, coarse, (half, quarter, eighth))
+
+    return read_module(folder / OUTLINER_FILE, build, kind="an outliner")
 
 
 def write_outliner(file: Path, outliner: MaskOutliner) -> None:

@@ -1,18 +1,20 @@
-"""Perceptrons of three layers that answer with one number, 0..1, and their files beside a checkpoint."""
+"""Perceptrons of three layers that answer with one number, 0..1, and files of weights beside a checkpoint."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from tubelet.errors import ModelError
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 LAYERS = ("first", "second", "last")
 
@@ -67,6 +69,26 @@ def read_weights(file: Path) -> dict[str, Tensor] | None:
             expected="weights as `tubelet train track` writes them",
             do="fetch the file again",
         ) from error
+
+
+def read_module(file: Path, build: Callable[[Mapping[str, Tensor]], _Module], *, kind: str) -> _Module | None:
+    """The module whose weights are in a file, in evaluation mode, or None where there is no file.
+
+    `build` makes one of their shapes; `kind` is what errors call it. Raises ModelError for a damaged file.
+    """
+    weights = read_weights(file)
+    if weights is None:
+        return None
+    try:
+        module = build(weights)
+        module.load_state_dict(weights)
+    except (KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"{file} does not hold {kind}: {error}",
+            expected=f"the weights of {kind}, as `tubelet train track` writes them",
+            do="train it again: tubelet train track",
+        ) from error
+    return module.eval()
 
 
 def write_weights(file: Path, weights: Mapping[str, Tensor]) -> None:

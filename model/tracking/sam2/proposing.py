@@ -11,6 +11,7 @@ Shapes: B frames, C channels, G the grid's side, P proposals.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tubelet.errors import ModelError
 from tubelet.model.frame import Image
 from tubelet.model.tracking.sam2.network import ImageFeatures
-from tubelet.model.tracking.sam2.perceptron import read_weights, write_weights
+from tubelet.model.tracking.sam2.perceptron import read_module, write_weights
 from tubelet.records import Box
 
 PROPOSER_FILE = "proposer.npz"
@@ -176,21 +176,12 @@ def find_boxes(masks_Bhw: Tensor) -> Tensor:
 
 def read_proposer(folder: Path) -> BoxProposer | None:
     """The proposer in a checkpoint's folder, or None. Raises ModelError for a damaged file."""
-    file = folder / PROPOSER_FILE
-    weights = read_weights(file)
-    if weights is None:
-        return None
-    try:
+
+    def build(weights: Mapping[str, Tensor]) -> BoxProposer:
         fine, middle, coarse = (weights[f"{part}.weight"].shape[1] for part in ("fine", "middle", "coarse"))
-        proposer = BoxProposer((fine, middle, coarse), width=len(weights["norm.weight"]))
-        proposer.load_state_dict(weights)
-    except (KeyError, RuntimeError) as error:
-        raise ModelError(
-            f"{file} does not hold a proposer: {error}",
-            expected="the weights of a `BoxProposer`",
-            do="train it again: tubelet train track",
-        ) from error
-    return proposer.eval()
+        return BoxProposer((fine, middle, coarse), width=len(weights["norm.weight"]))
+
+    return read_module(folder / PROPOSER_FILE, build, kind="a proposer")
 
 
 def write_proposer(file: Path, proposer: BoxProposer) -> None:

@@ -201,8 +201,13 @@ def _choose(
 
 
 def _draw_anew(session: FlowSession, options_BAhw: Tensor, moved_Bhw: Tensor) -> Tensor:
-    """What the outliner makes of the first options and of motion's masks, logits (B, A, h, w)."""
+    """What the outliner makes of the first options and of motion's masks, logits (B, A, h, w).
+
+    A copy of the carried mask, which stands where no box is proposed, is not drawn again: it is left empty.
+    """
     masks_BAhw = torch.cat([options_BAhw[:, :_NUM_DRAWN] > 0, moved_Bhw[:, None]], dim=1)
+    is_copy_BA = (masks_BAhw[:, 1:] == masks_BAhw[:, :1]).flatten(2).all(2)
+    masks_BAhw[:, 1:] &= ~is_copy_BA[:, :, None, None]
     return session.view.outline(masks_BAhw.flatten(0, 1)).view(masks_BAhw.shape)
 
 

@@ -227,6 +227,17 @@ def test_the_outliner_is_not_asked_about_what_somebody_gave_the_mask_of() -> Non
     assert outliner.seen
 
 
+def test_a_copy_of_the_carried_mask_is_not_drawn_again() -> None:
+    """The proposer proposes what is red, and so nothing for what is blue."""
+    outliner = RedOutliner()
+    session = open_half_blind(outliner, proposer=RedProposer())
+    session.add({7: MaskPrompt(FILM.truth[0][1])})
+    refine(session, session.advance(FILM.frames[1].image), RefiningSettings())
+    shown = torch.cat([crops.mask for crops in outliner.seen])
+    assert len(shown) >= 1
+    assert len(shown.unique(dim=0)) == len(shown)
+
+
 @pytest.mark.parametrize("has_outliner", [False, True])
 def test_what_motion_sees_too_large_is_drawn_anew(has_outliner: bool) -> None:
     """Nothing red was left of the object's own mask."""
