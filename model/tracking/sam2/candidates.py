@@ -224,6 +224,19 @@ def choose_replacements(
     return replacements
 
 
+def find_newcomers(before: FrameMasks, after: FrameMasks, max_iou: float) -> set[int]:
+    """The objects that have come upon the mask of another, with an IoU above `max_iou`: of two alike, the one
+    whose mask is the less like its own before. That has all that are in `after`."""
+    masks_Bhw = after.binary_Bhw
+    earlier = before.select([before.numbers.index(number) for number in after.numbers])
+    kept_B = measure_iou(masks_Bhw, earlier.binary_Bhw).diagonal().tolist()
+    alike_BB = (measure_iou(masks_Bhw, masks_Bhw) > max_iou).triu(1)
+    return {
+        after.numbers[first if kept_B[first] < kept_B[second] else second]
+        for first, second in alike_BB.nonzero().tolist()
+    }
+
+
 def list_covered(masks_hw: Sequence[Tensor], followed: FrameMasks) -> list[int]:
     """The objects at least half of which lies on these masks."""
     if not masks_hw or not len(followed):

@@ -161,8 +161,10 @@ def _ask_about_boxes(
     session: Sam2Session, settings: DiscoverySettings, followed_hw: Tensor | None
 ) -> FrameMasks:
     """The masks in proposed boxes that could be objects, where most of the box is not followed already: as
-    the decoder sees them and, with an outliner, drawn anew."""
+    the decoder sees them and, with an outliner, drawn anew. A box that is proposed less surely than masks
+    have to be vouched for is not asked about: only another box could vouch for what lies in it."""
     proposals = session.view.proposals
+    proposals = proposals.select((proposals.scores_P >= settings.min_vouched).nonzero().flatten())
     if followed_hw is not None and len(proposals):
         num_rows, num_columns = followed_hw.shape
         followed = followed_hw.cpu().numpy()

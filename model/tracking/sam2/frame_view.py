@@ -15,7 +15,7 @@ from tubelet.model.tracking.sam2.assistants import NO_ASSISTANTS, Assistants
 from tubelet.model.tracking.sam2.judge import flatten_features, measure_masks
 from tubelet.model.tracking.sam2.maps import IMAGE_MEAN, IMAGE_STD
 from tubelet.model.tracking.sam2.network import ImageFeatures, Sam2Network
-from tubelet.model.tracking.sam2.outlining import outline
+from tubelet.model.tracking.sam2.outlining import outline, see_picture
 from tubelet.model.tracking.sam2.proposing import (
     VOUCHED_WEIGHT,
     Proposals,
@@ -96,10 +96,15 @@ class FrameView:
         assert self._assistants.proposer is not None, "the session was given a proposer"
         return propose(self._assistants.proposer, self.seen)
 
+    @cached_property
+    def _picture_14HW(self) -> Tensor:
+        """The frame as an outliner takes it."""
+        return see_picture(self._image)
+
     def outline(self, masks_Bhw: Tensor) -> Tensor:
         """Masks, boolean, drawn anew by a closer look: logits on the same grid."""
         assert self._assistants.outliner is not None, "the session was given an outliner"
-        return outline(self._assistants.outliner, self.features, self._image, masks_Bhw)
+        return outline(self._assistants.outliner, self.features, self._picture_14HW, masks_Bhw)
 
     def measure(self, masks_Bhw: Tensor) -> Tensor:
         """What `measure_masks` says of masks, (B, X)."""

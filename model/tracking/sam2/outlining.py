@@ -92,6 +92,10 @@ class MaskOutliner(nn.Module):
         self.up_quarter, self.up_half = _Block(eighth + quarter, quarter), _Block(quarter + half, half)
         self.head = nn.Conv2d(half, _PACKED**2, 1)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.head.weight.dtype
+
     def forward(self, crops: Crops) -> Tensor:
         """Logits of the cells, (B, CELLS, CELLS)."""
         seen = torch.cat([crops.picture, crops.mask, crops.inside], dim=1)
@@ -104,8 +108,11 @@ class MaskOutliner(nn.Module):
 
 
 @torch.inference_mode()
-def outline(outliner: MaskOutliner, features: ImageFeatures, image: Image, masks_Bhw: Tensor) -> Tensor:
-    """Logits of boolean masks drawn anew, (B, h, w), on their own grid, which lies over the whole frame.
+def outline(
+    outliner: MaskOutliner, features: ImageFeatures, picture_14HW: Tensor, masks_Bhw: Tensor
+) -> Tensor:
+    """Logits of boolean masks drawn anew, (B, h, w), on their own grid, which lies over the whole frame; the
+    picture is one of `see_picture`.
 
     An empty mask stays empty. Works on the processor, whatever the features were computed on.
     """
@@ -114,10 +121,20 @@ def outline(outliner: MaskOutliner, features: ImageFeatures, image: Image, masks
     for start in range(0, len(held), _NUM_AT_ONCE):
         rows = held[start : start + _NUM_AT_ONCE]
         masks_bhw = masks_Bhw[rows].cpu()
-        windows_b4 = find_windows(masks_bhw, (image.shape[0], image.shape[1]))
-        drawn_bnn = outliner(see_crops(features, image, masks_bhw, windows_b4))
+        windows_b4 = find_windows(masks_bhw, (picture_14HW.shape[2], picture_14HW.shape[3]))
+        crops = see_crops(features, picture_14HW, masks_bhw, windows_b4)
+        drawn_bnn = outliner(Crops(*(maps.to(outliner.dtype) for maps in crops))).float()
         logits_Bhw[rows] = paste(drawn_bnn, windows_b4, (masks_bhw.shape[1], masks_bhw.shape[2]))
     return logits_Bhw.to(masks_Bhw.device)
+
+
+def expect_iou(masks_Ahw: Tensor, logits_Dhw: Tensor) -> Tensor:
+    """The IoU that masks have with what drawn logits mean, if these are right, (A, D): the expected number of
+    cells in both over that of cells in either; 0 for an empty mask."""
+    masks_AN, shares_DN = masks_Ahw.flatten(1).float(), logits_Dhw.flatten(1).sigmoid()
+    both_AD = masks_AN @ shares_DN.mT
+    either_AD = masks_AN.sum(1)[:, None] + shares_DN.sum(1) - both_AD
+    return both_AD / either_AD.clamp(min=1)
 
 
 def find_windows(masks_Bhw: Tensor, size: tuple[int, int]) -> Tensor:
@@ -132,11 +149,15 @@ def find_windows(masks_Bhw: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.cat([middles_B2 - reach_B1, middles_B2 + reach_B1], dim=1) / scale_4
 
 
-def see_crops(features: ImageFeatures, image: Image, masks_Bhw: Tensor, windows_B4: Tensor) -> Crops:
-    """The windows as the network takes them."""
-    picture = torch.tensor(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
-    inside = torch.ones_like(picture[:, :1])
-    seen = crop_map(torch.cat([picture / 127.5 - 1, inside], dim=1), windows_B4, CELLS, _SAMPLES)
+def see_picture(image: Image) -> Tensor:
+    """A frame as crops of it are taken, (1, 4, H, W): its colours, -1..1, and 1 where there is a picture."""
+    colours = torch.tensor(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return torch.cat([colours, torch.ones_like(colours[:, :1])], dim=1)
+
+
+def see_crops(features: ImageFeatures, picture_14HW: Tensor, masks_Bhw: Tensor, windows_B4: Tensor) -> Crops:
+    """The windows as the network takes them. The picture is one of `see_picture`."""
+    seen = crop_map(picture_14HW, windows_B4, CELLS, _SAMPLES)
     return Crops(
         picture=seen[:, :3],
         mask=2 * crop_each(masks_Bhw.float(), windows_B4)[:, None] - 1,
@@ -150,28 +171,38 @@ def crop_map(map_1CHW: Tensor, windows_B4: Tensor, cells: int, samples: int = 1)
     """One map in each window, (B, C, cells, cells): the mean of `samples` x `samples` places in each cell,
     0 beyond the map's edges."""
     side = cells * samples
-    places_1NS2 = _place_cells(windows_B4, side).reshape(1, -1, side, 2)
+    x_BS, y_BS = _place_cells(windows_B4, side)
+    x_BSS, y_BSS = x_BS[:, None].expand(-1, side, -1), y_BS[:, :, None].expand(-1, -1, side)
+    places_BSS2 = torch.stack([x_BSS, y_BSS], dim=-1) * 2 - 1
+    places_1NS2 = places_BSS2.reshape(1, -1, side, 2)
     sampled_CNS = F.grid_sample(map_1CHW, places_1NS2, align_corners=False)[0]
     sampled_BCSS = sampled_CNS.view(-1, len(windows_B4), side, side).transpose(0, 1)
     return F.avg_pool2d(sampled_BCSS, samples)
 
 
 def crop_each(masks_Bhw: Tensor, windows_B4: Tensor) -> Tensor:
-    """Each mask in its own window, shares of the cells, (B, CELLS, CELLS)."""
-    places_BSS2 = _place_cells(windows_B4, CELLS * _SAMPLES)
-    return F.avg_pool2d(F.grid_sample(masks_Bhw[:, None], places_BSS2, align_corners=False), _SAMPLES)[:, 0]
+    """Each mask in its own window, shares of the cells, (B, CELLS, CELLS): as `crop_map` would."""
+    height, width = masks_Bhw.shape[1:]
+    x_BS, y_BS = _place_cells(windows_B4, CELLS * _SAMPLES)
+    across, down = (
+        _interpolate(places_BS * count - 0.5, count).view(-1, CELLS, _SAMPLES, count).mean(2)
+        for places_BS, count in ((x_BS, width), (y_BS, height))
+    )
+    return down @ masks_Bhw @ across.mT
 
 
 def paste(logits_Bnn: Tensor, windows_B4: Tensor, size: tuple[int, int]) -> Tensor:
     """What was drawn in windows on a grid of this height and width over the whole frame."""
-    (x0, y0, x1, y1), (height, width) = windows_B4[:, :, None].unbind(1), size
-    x_Bw = ((torch.arange(width) + 0.5) / width - x0) / (x1 - x0) * 2 - 1
-    y_Bh = ((torch.arange(height) + 0.5) / height - y0) / (y1 - y0) * 2 - 1
-    places_Bhw2 = torch.stack(
-        [x_Bw[:, None].expand(-1, height, -1), y_Bh[:, :, None].expand(-1, -1, width)], dim=-1
-    )
-    pasted_Bhw = F.grid_sample(logits_Bnn[:, None], places_Bhw2, padding_mode="border", align_corners=False)
-    return torch.where((places_Bhw2.abs() <= 1).all(-1), pasted_Bhw[:, 0], _NOWHERE)
+    weights, inside = [], []
+    for axis, count in ((1, size[0]), (0, size[1])):
+        low_B1, high_B1 = windows_B4[:, axis, None], windows_B4[:, axis + 2, None]
+        middles_S = (torch.arange(count) + 0.5) / count
+        places_BS = (middles_S - low_B1) / (high_B1 - low_B1) * CELLS - 0.5
+        weights.append(_interpolate(places_BS.clamp(0, CELLS - 1), CELLS))
+        inside.append((middles_S >= low_B1) & (middles_S <= high_B1))
+    (down, across), (is_row, is_column) = weights, inside
+    is_inside_Bhw = is_row[:, :, None] & is_column[:, None]
+    return torch.where(is_inside_Bhw, down @ logits_Bnn @ across.mT, _NOWHERE)
 
 
 def read_outliner(folder: Path) -> MaskOutliner | None:
@@ -203,15 +234,19 @@ def _find_most(masks_Bhw: Tensor) -> Tensor:
     return torch.stack([x0, y0, x1, y1], dim=1)
 
 
-def _place_cells(windows_B4: Tensor, side: int) -> Tensor:
-    """The middles of the cells of a square grid in each window, as `grid_sample` takes them, (B, S, S, 2)."""
+def _place_cells(windows_B4: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Where the middles of the cells of a square grid in each window lie, x and y as shares of the frame,
+    both (B, S)."""
     middles_S = (torch.arange(side) + 0.5) / side
     low_B2, high_B2 = windows_B4[:, :2], windows_B4[:, 2:]
     x_BS, y_BS = (low_B2[:, :, None] + (high_B2 - low_B2)[:, :, None] * middles_S).unbind(1)
-    return (
-        torch.stack([x_BS[:, None].expand(-1, side, -1), y_BS[:, :, None].expand(-1, -1, side)], dim=-1) * 2
-        - 1
-    )
+    return x_BS, y_BS
+
+
+def _interpolate(places_BS: Tensor, count: int) -> Tensor:
+    """How much of each of `count` cells in a row is seen at places between their middles, (B, S, count):
+    linear interpolation, 0 beyond both ends."""
+    return (1 - (places_BS[:, :, None] - torch.arange(count)).abs()).clamp(min=0)
 
 
 def _double(map_BCHW: Tensor) -> Tensor:

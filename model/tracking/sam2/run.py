@@ -19,6 +19,7 @@ from tubelet.model.tracking.sam2.candidates import (
     choose_corrections,
     choose_new,
     choose_replacements,
+    find_newcomers,
     from_boxes,
     from_masks,
     from_motion,
@@ -91,6 +92,7 @@ class TrackingRun:
         followed = self._retire(followed, frame.time_s)
         moved = self._match_motion(followed, moving, frame.time_s)
         followed = self._refine(followed, moved, frame.time_s)
+        moved = {number: candidate for number, candidate in moved.items() if number in self._lives}
         is_key = self._begins_stretch(frame.time_s)
         sure, unsure = self._motion_watch.choose(moving, is_key=is_key)
         candidates = from_motion(self._session, sure, is_sure=True, refining=self._refining)
@@ -170,7 +172,8 @@ class TrackingRun:
     def _refine(self, followed: FrameMasks, moved: Mapping[int, Candidate], time_s: float) -> FrameMasks:
         """Set masks right every few frames, and note whose mask of motion is not to be taken.
 
-        Before a camera that stands still motion knows whether what it saw is in sight.
+        Before a camera that stands still motion knows whether what it saw is in sight. What comes upon the
+        mask of another is not followed on.
         """
         refined = refine_in_turn(
             self._session,
@@ -187,7 +190,10 @@ class TrackingRun:
         )
         for number, suits in refined.suits_motion.items():
             self._lives[number].takes_motion = suits
-        return refined.masks
+        masks = refined.masks
+        newcomers = find_newcomers(followed, self._leave_out_hidden(masks), self._settings.max_duplicate_iou)
+        self._end(newcomers)
+        return masks.select([place for place, number in enumerate(masks.numbers) if number not in newcomers])
 
     def _set_right(self, candidates: Sequence[Candidate], followed: FrameMasks) -> FrameMasks:
         """Prompt objects anew where motion sees them elsewhere; returns the masks as they are now."""

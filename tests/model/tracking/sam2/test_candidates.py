@@ -22,6 +22,7 @@ from tubelet.model.tracking.sam2.candidates import (
     choose_corrections,
     choose_new,
     choose_replacements,
+    find_newcomers,
     from_boxes,
     from_motion,
     list_covered,
@@ -227,3 +228,22 @@ def test_objects_lie_on_masks_by_half() -> None:
     assert list_covered([], seen) == []
     nothing = FrameMasks((1,), torch.full((1, 32, 32), -5.0), torch.ones(1), torch.ones(1))
     assert list_covered([half], nothing) == []
+
+
+def test_of_two_alike_the_one_is_a_newcomer_whose_mask_has_changed_more() -> None:
+    whole, part, other = (
+        make_part(rows, slice(4, 20), 1.0).mask_hw for rows in (slice(0, 16), slice(0, 7), slice(20, 30))
+    )
+
+    def show(*masks_hw: torch.Tensor, numbers: tuple[int, ...]) -> FrameMasks:
+        logits_Bhw = torch.where(torch.stack(masks_hw), 5.0, -5.0)
+        return FrameMasks(numbers, logits_Bhw, torch.ones(len(numbers)), torch.ones(len(numbers)))
+
+    before = show(part, whole, other, numbers=(3, 5, 8))
+    assert find_newcomers(before, before, 0.85) == set()
+    assert find_newcomers(before, show(whole, whole, other, numbers=(3, 5, 8)), 0.85) == {3}
+    assert find_newcomers(before, show(part, part, other, numbers=(3, 5, 8)), 0.85) == {5}
+    assert find_newcomers(before, show(whole, whole, whole, numbers=(3, 5, 8)), 0.85) == {3, 8}
+    assert find_newcomers(before, show(whole, other, numbers=(3, 8)), 0.85) == set(), "5 is out of sight"
+    both = show(whole, whole, other, numbers=(3, 5, 8))
+    assert find_newcomers(both, both, 0.85) == {5}, "neither has changed: the later one"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from hypothesis import strategies as st
 from tests.model.tracking.film_factory import Thing
 from tests.model.tracking.sam2.colour_network import ColourNetwork
 from tests.model.tracking.sam2.factories import make_clip, make_model
-from tests.model.tracking.sam2.plain_film import BLUE, RED, film_plainly
+from tests.model.tracking.sam2.motionless import Motionless
+from tests.model.tracking.sam2.plain_film import BLUE, RED, PlainFilm, film_plainly
 from tests.model.tracking.sam2.red_judge import make_red_judge
 from tests.model.tracking.sam2.red_outliner import RedOutliner
 from tests.model.tracking.sam2.red_proposer import RedProposer
 from tubelet.errors import ModelError
-from tubelet.model.masks import decode_mask
+from tubelet.model.frame import Frame
+from tubelet.model.masks import decode_mask, encode_mask, mask_box
+from tubelet.model.tracking.base import TrackedFrame, TrackedObject
 from tubelet.model.tracking.sam2.assistants import Assistants
 from tubelet.model.tracking.sam2.discovery import DiscoverySettings, discover
 from tubelet.model.tracking.sam2.engine import Sam2Session
@@ -30,9 +34,11 @@ from tubelet.model.tracking.sam2.network import DecodedMasks, TransformersNetwor
 from tubelet.model.tracking.sam2.outlining import (
     CELLS,
     OUTLINER_FILE,
+    Crops,
     MaskOutliner,
     crop_each,
     crop_map,
+    expect_iou,
     find_windows,
     paste,
     read_outliner,
@@ -41,7 +47,10 @@ from tubelet.model.tracking.sam2.outlining import (
 from tubelet.model.tracking.sam2.perceptron import write_weights
 from tubelet.model.tracking.sam2.prompts import MaskPrompt
 from tubelet.model.tracking.sam2.refining import RefiningSettings, refine
+from tubelet.model.tracking.sam2.settings import TrackerSettings
+from tubelet.model.tracking.sam2.tracker import Sam2Tracker
 from tubelet.model.tracking.sam2.weights import name_checkpoint, save_model
+from tubelet.records import Observation
 
 GRID = 128
 FILM = film_plainly(
@@ -149,6 +158,28 @@ def test_each_mask_is_drawn_as_it_would_be_alone() -> None:
     assert torch.allclose(together, alone, atol=1e-4)
 
 
+def test_what_is_drawn_surely_is_expected_to_be_right() -> None:
+    logits_Dhw = torch.full((2, 8, 8), -20.0)
+    logits_Dhw[0, :2] = 20.0
+    logits_Dhw[1, 0, :2] = torch.tensor(3.0).log()  # a share of 0.75 each
+    logits_Dhw[1, 5, :2] = -torch.tensor(3.0).log()
+    masks_Ahw = torch.cat([logits_Dhw > 0, torch.zeros(2, 8, 8, dtype=torch.bool)])
+    masks_Ahw[2, :4] = True
+    expected = [[1.0, 1.5 / 16.5], [2 / 16, 1.5 / 2.5], [0.5, 1.5 / 32.5], [0.0, 0.0]]
+    assert torch.allclose(expect_iou(masks_Ahw, logits_Dhw), torch.tensor(expected), atol=1e-4)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_drawn_mask_is_expected_to_be_better_than_others_and_better_when_surer(seed: int) -> None:
+    torch.manual_seed(seed)
+    logits_Dhw = torch.randn(1, 12, 12)
+    drawn_hw, other_hw = logits_Dhw[0] > 0, torch.randn(12, 12) > 0
+    drawn, inverse = expect_iou(torch.stack([drawn_hw, ~drawn_hw]), logits_Dhw)[:, 0].tolist()
+    surer, other = expect_iou(torch.stack([drawn_hw, other_hw]), 4 * logits_Dhw)[:, 0].tolist()
+    assert 0 < inverse < drawn < surer < 1
+    assert other <= surer + 1e-5
+
+
 def test_an_outliner_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_outliner(tmp_path) is None
     torch.manual_seed(1)
@@ -216,6 +247,35 @@ def test_a_half_that_the_decoder_cannot_mend_is_drawn_whole(has_outliner: bool) 
     assert iou == pytest.approx(1.0 if has_outliner else 0.5, abs=0.1)
 
 
+class UnsureOutliner(RedOutliner):
+    """Draws what is red, and believes little of it."""
+
+    def forward(self, crops: Crops) -> torch.Tensor:
+        return super().forward(crops) / 20
+
+
+def test_a_mask_is_left_that_fits_what_was_drawn_unsurely_nearly_as_well() -> None:
+    session = open_half_blind(UnsureOutliner())
+    red = FILM.truth[0][0]
+    half = red.copy()
+    half[:, 100:] = False
+    session.add({7: MaskPrompt(half)})
+    carried = session.advance(FILM.frames[1].image)
+    settings = RefiningSettings(min_agreement=0.3, min_gain=0.2)
+    [iou] = measure_red(refine(session, carried, settings).masks)
+    assert iou == pytest.approx(0.5, abs=0.1)
+
+
+def test_no_more_than_the_two_most_promising_masks_are_drawn() -> None:
+    outliner = RedOutliner()
+    session = open_half_blind(outliner, proposer=RedProposer())
+    red = FILM.truth[0][0]
+    session.add({7: MaskPrompt(red)})
+    moved_hw = session.fit_masks(torch.from_numpy(np.roll(red, 9, axis=1))[None].float())[0] > 0.5
+    refine(session, session.advance(FILM.frames[1].image), RefiningSettings(), {7: moved_hw})
+    assert 1 <= sum(len(crops.mask) for crops in outliner.seen) <= 2
+
+
 def test_the_outliner_is_not_asked_about_what_somebody_gave_the_mask_of() -> None:
     outliner = RedOutliner()
     session = open_half_blind(outliner)
@@ -238,18 +298,22 @@ def test_a_copy_of_the_carried_mask_is_not_drawn_again() -> None:
     assert len(shown.unique(dim=0)) == len(shown)
 
 
-@pytest.mark.parametrize("has_outliner", [False, True])
-def test_what_motion_sees_too_large_is_drawn_anew(has_outliner: bool) -> None:
-    """Nothing red was left of the object's own mask."""
+@pytest.mark.parametrize(("has_outliner", "surely"), [(False, 0.6), (True, 0.6), (True, 1.0)])
+def test_what_motion_sees_too_large_is_drawn_anew_where_it_surely_is_a_thing(
+    has_outliner: bool, surely: float
+) -> None:
+    """Nothing red was left of the object's own mask. The judge gives the whole thing 0.6, the blot 0.2."""
     session = open_half_blind(RedOutliner() if has_outliner else None)
     red = FILM.truth[0][0]
     session.add({7: MaskPrompt(np.roll(red, 50, axis=0))})
     carried = session.advance(FILM.frames[1].image)
     blot = torch.from_numpy(red | np.roll(red, 12, axis=1) | np.roll(red, 12, axis=0))
     moved_hw = session.fit_masks(blot[None].float())[0] > 0.5
-    refined = refine(session, carried, RefiningSettings(min_agreement=0.3), {7: moved_hw})
-    assert refined.suits_motion[7] is not has_outliner
-    if has_outliner:
+    settings = RefiningSettings(min_agreement=0.3, surely=surely)
+    refined = refine(session, carried, settings, {7: moved_hw}, bonus=0.45)
+    is_drawn = has_outliner and surely < 1
+    assert refined.suits_motion[7] is not is_drawn
+    if is_drawn:
         assert measure_red(refined.masks)[0] > 0.9
 
 
@@ -259,3 +323,53 @@ def test_what_is_discovered_is_drawn_anew(has_outliner: bool) -> None:
     plan = DiscoverySettings(points_per_side=0, use_boxes=True, min_judged=0.1, min_judged_cut=0.1)
     [iou] = measure_red(discover(session, plan))
     assert iou == pytest.approx(1.0 if has_outliner else 0.5, abs=0.1)
+
+
+def halve_left(red: np.ndarray) -> np.ndarray:
+    half = red.copy()
+    half[:, 100:] = False
+    return half
+
+
+class SeesAHalf(Motionless):
+    """A motion tracker that sees no more than the left half of the red thing, from the first frame on."""
+
+    def __init__(self, film: PlainFilm) -> None:
+        self._halves = {
+            frame.time_s: halve_left(red) for frame, (red, *_) in zip(film.frames, film.truth, strict=True)
+        }
+
+    def track(self, frames: Iterable[Frame], context: Sequence[Frame]) -> Iterator[TrackedFrame]:
+        for tracked in super().track(frames, context):
+            mask = encode_mask(self._halves[tracked.frame.time_s])
+            seen = Observation(tracked.frame.time_s, mask_box(mask), 1.0, mask)
+            yield replace(tracked, objects=(TrackedObject(0, seen),))
+
+
+def test_a_part_that_becomes_the_whole_gives_way_to_what_was_the_whole_before() -> None:
+    """Motion's half and the whole that was discovered are two objects, until the half is set right."""
+    film = film_plainly([Thing(RED, (60, 40), lambda _: (100, 90))], 1.5)
+    plan = TrackerSettings(
+        follow_by="flow",
+        min_score=0.0,
+        refine_every=3,
+        refining=RefiningSettings(min_agreement=0.3, still_bonus=0.0),
+        motion_masks=True,
+        max_covered=0.7,
+        discovery=DiscoverySettings(points_per_side=0, use_boxes=True, min_judged=0.3, min_judged_cut=0.3),
+    )
+    assistants = Assistants(judge=make_red_judge(), proposer=RedProposer(), outliner=RedOutliner())
+    tracker = Sam2Tracker(HalfBlind(), settings=plan, assistants=assistants, motion=SeesAHalf(film))
+    shown = [
+        {
+            item.number: float((mask & red).sum() / (mask | red).sum())
+            for item in tracked.objects
+            if item.observation.mask is not None
+            for mask in [decode_mask(item.observation.mask)]
+        }
+        for tracked, (red, *_) in zip(tracker.track(film.frames, []), film.truth, strict=True)
+    ]
+    [whole] = [number for number, iou in shown[0].items() if iou > 0.85]
+    assert len(shown[0]) == 2
+    assert list(shown[-1]) == [whole]
+    assert all(masks[whole] > 0.85 for masks in shown)
