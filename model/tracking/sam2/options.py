@@ -28,8 +28,8 @@ from tubelet.records import Box
 CARRIED, MOTIONS = 0, 1
 """The places of the carried mask and of motion's, which is empty where it sees nothing, among the options."""
 
-_NUM_DRAWN = 2
-"""How many of an object's options are drawn anew: of five, the best two gave all that five did."""
+_NUM_DRAWN = 5
+"""How many of an object's options, of eight, are drawn anew: with two or three fewer objects are found."""
 _MIN_PROPOSED = 0.3
 """The least IoU of a proposed box and a mask's for it to be asked about."""
 

@@ -38,10 +38,8 @@ from tubelet.model.tracking.sam2.outlining import (
 from tubelet.model.tracking.sam2.prompts import BoxPrompt
 from tubelet.model.training.descent import descend
 from tubelet.model.training.track.clips import Bytes, ClipSource
-from tubelet.model.training.track.redressing import redress
 from tubelet.model.training.track.roughening import roughen
 from tubelet.model.training.track.sampled_masks import list_objects, unite_neighbours
-from tubelet.model.training.world.photographs import load_photographs
 from tubelet.records import Box
 
 logger = logging.getLogger(__name__)
@@ -69,8 +67,6 @@ class OutlinerSettings(BaseModel):
     num_pictures: int = Field(default=7000, ge=1)
     min_scale: float = Field(default=0.55, gt=0, le=1)
     """Pictures are made smaller by up to this: things a few pixels wide look otherwise."""
-    redressed: float = Field(default=0.0, ge=0, le=1)
-    """The share of pictures whose objects wear pieces of photographs (extra `train`)."""
     num_each: int = Field(default=4, ge=1)
     """Masks of each object. A crop of one takes 54 kB of memory."""
     min_object_share: float = Field(default=0.003, ge=0, lt=1)
@@ -121,9 +117,7 @@ def gather_crops(
         generator = np.random.default_rng((settings.seed, 29, number))
         clip = source.get(settings.seed * 10_000_019 + number, 1)
         image, labels_HW = _shrink(clip.frames_THW3[0], clip.labels_THW[0], settings, generator)
-        if seen := list_objects(labels_HW, settings.min_object_share):
-            if generator.random() < settings.redressed:
-                image = redress(image, labels_HW, seen, load_photographs(), generator)
+        if list_objects(labels_HW, settings.min_object_share):
             parts += _gather(network, image, labels_HW, settings, generator)
         if count % _LOG_EVERY == 0:
             logger.info("Crops of %d pictures of %d", count, len(numbers))

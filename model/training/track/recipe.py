@@ -135,7 +135,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "judge": {"seed": 31, "num_pictures": 1600},
         "matcher": {"seed": 37, "num_clips": 900},
         "proposer": {"seed": 41, "num_pictures": 5000, "steps": 3000},
-        "outliner": {"seed": 43, "num_pictures": 6000, "steps": 5000, "redressed": 0.6},
+        "outliner": {"seed": 43},
         "stages": [
             {
                 "name": "pictures-96",

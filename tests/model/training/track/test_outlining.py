@@ -75,19 +75,6 @@ def test_crops_are_gathered_alike_whatever_comes_before(network: TransformersNet
     assert torch.equal(together.target_Bnn[-count:], alone.target_Bnn)
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_objects_wear_photographs_in_a_share_of_the_pictures(
-    network: TransformersNetwork, share: float
-) -> None:
-    pytest.importorskip("skimage")
-    settings = SETTINGS.model_copy(update={"redressed": share})
-    crops = gather_crops(network, BrightThings(), settings, range(4))
-    own = (crops.target_Bnn == 255)[:, None].expand(-1, 3, -1, -1)
-    own_levels = crops.crops.picture[own].float()
-    is_bright = (own_levels > 150) & (own_levels < 225)
-    assert bool(is_bright.float().mean() > 0.95) is (share == 0)
-
-
 def test_each_object_gives_masks_that_lie_on_it_and_pictures_without_any_give_none(
     network: TransformersNetwork,
 ) -> None:
