@@ -92,10 +92,6 @@ class MaskOutliner(nn.Module):
         self.up_quarter, self.up_half = _Block(eighth + quarter, quarter), _Block(quarter + half, half)
         self.head = nn.Conv2d(half, _PACKED**2, 1)
 
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.head.weight.dtype
-
     def forward(self, crops: Crops) -> Tensor:
         """Logits of the cells, (B, CELLS, CELLS)."""
         seen = torch.cat([crops.picture, crops.mask, crops.inside], dim=1)
@@ -122,19 +118,9 @@ def outline(
         rows = held[start : start + _NUM_AT_ONCE]
         masks_bhw = masks_Bhw[rows].cpu()
         windows_b4 = find_windows(masks_bhw, (picture_14HW.shape[2], picture_14HW.shape[3]))
-        crops = see_crops(features, picture_14HW, masks_bhw, windows_b4)
-        drawn_bnn = outliner(Crops(*(maps.to(outliner.dtype) for maps in crops))).float()
+        drawn_bnn = outliner(see_crops(features, picture_14HW, masks_bhw, windows_b4))
         logits_Bhw[rows] = paste(drawn_bnn, windows_b4, (masks_bhw.shape[1], masks_bhw.shape[2]))
     return logits_Bhw.to(masks_Bhw.device)
-
-
-def expect_iou(masks_Ahw: Tensor, logits_Dhw: Tensor) -> Tensor:
-    """The IoU that masks have with what drawn logits mean, if these are right, (A, D): the expected number of
-    cells in both over that of cells in either; 0 for an empty mask."""
-    masks_AN, shares_DN = masks_Ahw.flatten(1).float(), logits_Dhw.flatten(1).sigmoid()
-    both_AD = masks_AN @ shares_DN.mT
-    either_AD = masks_AN.sum(1)[:, None] + shares_DN.sum(1) - both_AD
-    return both_AD / either_AD.clamp(min=1)
 
 
 def find_windows(masks_Bhw: Tensor, size: tuple[int, int]) -> Tensor:

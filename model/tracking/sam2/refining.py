@@ -1,9 +1,9 @@
-"""Set masks that the flow carried right, where there are clearly better ones at the same place.
+"""Set masks that the flow carried right, where a judge finds better ones at the same place.
 
 The flow drifts: a mask loses what turned into view and keeps what it slid onto. The decoder, asked about such
 a mask, its box and its middle, may see the whole object again, or something else. Always taking its word
-made masks worse; here another mask has to be clearly better (`options.py` says how good each is). The same
-judge says whether what a motion tracker sees there is one thing.
+made masks worse; here a judge, which knows neither's origin, has to prefer it clearly. The same judge says
+whether what a motion tracker sees there is one thing.
 """
 
 from __future__ import annotations
@@ -11,25 +11,27 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
+from tubelet.model.masks import box_around
 from tubelet.model.tracking.sam2.checks import check_shares
 from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.maps import MASK_PROMPT_LOGIT
-from tubelet.model.tracking.sam2.masks import FrameMasks
-from tubelet.model.tracking.sam2.options import (
-    CARRIED,
-    MOTIONS,
-    draw_anew,
-    rank_options,
-    weigh_options,
-)
+from tubelet.model.tracking.sam2.masks import FrameMasks, measure_iou
 from tubelet.model.tracking.sam2.prompts import BoxPrompt
+from tubelet.model.tracking.sam2.proposing import find_boxes, measure_box_iou
+from tubelet.records import Box
 
 _NUM_SEARCHED = 8
 """Points at which the decoder is asked for an object that is out of sight."""
+_MIN_PROPOSED = 0.3
+"""The least IoU of a proposed box and a mask's for it to be asked about."""
+_NUM_DRAWN = 4
+"""How many of an object's options an outliner is shown: not what the decoder has at a point."""
 _MAX_TAKEN = 0.4
 """How much of a mask may lie on other objects for it to be one that was lost."""
 
@@ -42,8 +44,7 @@ class RefiningSettings:
 
     What `motion` sees is given `motion_bonus` above the judge's word, and `still_bonus` before a camera
     that stands still: it is exact about what moves alone, and the judge has to be sure where several things
-    move as one. With an outliner, other masks are given what it expects of them, less where the judge gives
-    what was drawn less than `surely`: it knows how well it drew a thing, not whether there is one.
+    move as one. What an outliner has drawn anew is given `outlined_bonus`: the judge learnt on worse masks.
     A mask judged below `weak` is searched anew in key frames, and gives way to what is found there if that
     is judged better by `weak_gain`.
 
@@ -59,7 +60,7 @@ class RefiningSettings:
     mix: float = 1.0
     motion_bonus: float = 0.15
     still_bonus: float = 0.4
-    surely: float = 0.6
+    outlined_bonus: float = 0.0
     weak: float = 0.4
     weak_gain: float = 0.15
     given_weight: float = 0.7
@@ -162,41 +163,62 @@ def _choose(
     if not places:
         return []
     numbers = [followed.numbers[place] for place in places]
+    options_BAhw = list_options(session, followed.logits_Bhw[places], with_proposals=not were_given)
     moved_Bhw = torch.stack([moved_hw.get(number, session.make_blank()) for number in numbers])
-    options = weigh_options(session, followed.logits_Bhw[places], moved_Bhw, were_given=were_given)
-    if session.view.has_outliner and not were_given:
-        options = draw_anew(
-            session,
-            options,
-            bonus=bonus,
-            min_agreement=settings.min_agreement,
-            surely=settings.surely,
-        )
+    draws = session.view.has_outliner and not were_given
+    drawn_BAhw = _draw_anew(session, options_BAhw, moved_Bhw) if draws else options_BAhw[:, :0]
+    options_BAhw = torch.cat([options_BAhw, drawn_BAhw], dim=1)
+    favour_A = torch.zeros(options_BAhw.shape[1] + 1)
+    favour_A[-1 - drawn_BAhw.shape[1] : -1] = settings.outlined_bonus
+    masks_BAhw = torch.cat([options_BAhw > 0, moved_Bhw[:, None]], dim=1)
+    measured_BAX = session.view.measure(masks_BAhw.flatten(0, 1)).view(*masks_BAhw.shape[:2], -1)
+    judged_BA = _judge(session, masks_BAhw, measured_BAX, were_given)
     choices = []
     for row, number in enumerate(numbers):
-        masks_Ahw, measured_AX = options.masks_BAhw[row], options.measured_BAX[row]
-        scores_A = options.scores_BA[row].clone()
+        masks_Ahw, measured_AX = masks_BAhw[row], measured_BAX[row]
+        scores_A = judged_BA[row]
         matched_A = torch.ones_like(scores_A)
         if session.has_matcher:
             matched_A = session.match(number, measured_AX)
             if were_given:
                 scores_A = torch.lerp(scores_A, matched_A, settings.given_weight)
-        ranked_A = rank_options(masks_Ahw, scores_A, bonus=bonus, min_agreement=settings.min_agreement)
+        agrees_A = (measure_iou(masks_Ahw, masks_Ahw[[0, -1]]) >= settings.min_agreement).any(1).cpu()
         is_hidden = number in session.hidden
         if is_hidden:
-            is_known_A = matched_A >= settings.found
-            is_known_A[MOTIONS] = True
-            ranked_A[~is_known_A] = -1.0
+            agrees_A &= matched_A >= settings.found
+        ranked_A = torch.where(agrees_A, scores_A + favour_A, 0.0)
+        ranked_A[-1] = scores_A[-1] + bonus if number in moved_hw else -1.0
         best = int(ranked_A.argmax())
-        suits_motion = best == MOTIONS
-        is_better = best != CARRIED and float(ranked_A[best] - ranked_A[CARRIED]) >= settings.min_gain
-        used = best if is_better or suits_motion or is_hidden else CARRIED
+        suits_motion = best == len(masks_Ahw) - 1
+        is_better = best > 0 and float(ranked_A[best] - ranked_A[0]) >= settings.min_gain
+        used = best if is_better or suits_motion or is_hidden else 0
         better_hw = None
-        if used != CARRIED and not suits_motion:
-            carried_hw, chosen_hw = options.logits_BAhw[row, [CARRIED, used]]
-            better_hw = _mix(carried_hw, chosen_hw, 1.0 if is_hidden else settings.mix)
+        if used and not suits_motion:
+            mix = 1.0 if is_hidden else settings.mix
+            better_hw = _mix(options_BAhw[row, 0], options_BAhw[row, used], mix)
         choices.append(_Choice(number, suits_motion, better_hw, measured_AX[used], float(matched_A[used])))
     return choices
+
+
+def _draw_anew(session: FlowSession, options_BAhw: Tensor, moved_Bhw: Tensor) -> Tensor:
+    """What the outliner makes of the first options and of motion's masks, logits (B, A, h, w).
+
+    A copy of the carried mask, which stands where no box is proposed, is not drawn again: it is left empty.
+    """
+    masks_BAhw = torch.cat([options_BAhw[:, :_NUM_DRAWN] > 0, moved_Bhw[:, None]], dim=1)
+    is_copy_BA = (masks_BAhw[:, 1:] == masks_BAhw[:, :1]).flatten(2).all(2)
+    masks_BAhw[:, 1:] &= ~is_copy_BA[:, :, None, None]
+    return session.view.outline(masks_BAhw.flatten(0, 1)).view(masks_BAhw.shape)
+
+
+def _judge(session: FlowSession, masks_BAhw: Tensor, measured_BAX: Tensor, were_given: bool) -> Tensor:
+    """What the judge gives masks, (B, A); of objects whose masks were given, without the proposer's word."""
+    view, measured = session.view, measured_BAX.flatten(0, 1)
+    if were_given:
+        judged = view.judge_alone(measured)
+    else:
+        judged = view.judge_measured(measured, masks_BAhw.flatten(0, 1))
+    return judged.view(measured_BAX.shape[:2])
 
 
 def _note_matches(
@@ -265,3 +287,49 @@ def _mix(carried_hw: Tensor, better_hw: Tensor, mix: float) -> Tensor:
         logits_hw.clamp(-MASK_PROMPT_LOGIT, MASK_PROMPT_LOGIT) for logits_hw in (carried_hw, better_hw)
     )
     return torch.lerp(carried_hw, better_hw, mix)
+
+
+def list_options(session: FlowSession, carried_Bhw: Tensor, *, with_proposals: bool = False) -> Tensor:
+    """The carried masks and what the decoder has instead, logits (B, A, h, w) on the session's grid.
+
+    `with_proposals` adds what it sees in the box that is proposed for each mask; the mask where none is.
+    """
+    boxes, points_B2 = _ask_about(carried_Bhw > 0, session.size)
+    asks_proposals = with_proposals and session.view.has_proposer
+    rows, proposed = _choose_proposals(session, carried_Bhw) if asks_proposals else ([], [])
+    in_boxes_Ahw = session.look([BoxPrompt(box) for box in (*boxes, *proposed)]).logits_Bhw
+    single = [carried_Bhw, session.look_at_masks(carried_Bhw), in_boxes_Ahw[: len(boxes)]]
+    if asks_proposals:
+        by_proposal_Bhw = carried_Bhw.clone()
+        by_proposal_Bhw[rows] = in_boxes_Ahw[len(boxes) :]
+        single.append(by_proposal_Bhw)
+    by_point_BKhw = session.look_at_points(points_B2).logits_BKhw
+    by_point_Ahw = session.fit_masks(by_point_BKhw.flatten(0, 1))
+    by_point_Bhw = by_point_Ahw.view(*by_point_BKhw.shape[:2], *by_point_Ahw.shape[1:])
+    return torch.cat([maps[:, None] for maps in single] + [by_point_Bhw], dim=1)
+
+
+def _choose_proposals(session: FlowSession, carried_Bhw: Tensor) -> tuple[list[int], list[Box]]:
+    """The rows of masks for which boxes are proposed, and these, in pixels of the frame."""
+    proposals = session.view.proposals
+    if not len(proposals):
+        return [], []
+    iou_BP = measure_box_iou(find_boxes(carried_Bhw > 0), proposals.boxes_P4)
+    fit_BP = torch.where(iou_BP >= _MIN_PROPOSED, iou_BP * proposals.scores_P, 0.0)
+    rows: list[int] = fit_BP.amax(1).nonzero().flatten().tolist()
+    return rows, proposals.select(fit_BP.argmax(1)[rows]).list_boxes(session.size)
+
+
+def _ask_about(masks_Bhw: Tensor, size: tuple[int, int]) -> tuple[list[Box], Tensor]:
+    """The box of each mask, and its innermost point, in pixels of the frame."""
+    height, width = size
+    scale_y, scale_x = height / masks_Bhw.shape[1], width / masks_Bhw.shape[2]
+    boxes, points = [], []
+    for mask_hw in masks_Bhw.cpu().numpy():
+        box = box_around(mask_hw)
+        assert box is not None, "what is asked about has cells"
+        boxes.append(Box(box.x0 * scale_x, box.y0 * scale_y, box.x1 * scale_x, box.y1 * scale_y))
+        depth_hw = cv2.distanceTransform(np.pad(mask_hw.astype(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+        row, column = np.unravel_index(int(depth_hw.argmax()), depth_hw.shape)
+        points.append(((column + 0.5) * scale_x, (row + 0.5) * scale_y))
+    return boxes, torch.tensor(points, dtype=torch.float32)

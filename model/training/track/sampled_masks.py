@@ -21,7 +21,7 @@ from tubelet.model.tracking.sam2.engine import Sam2Session
 from tubelet.model.tracking.sam2.flow_session import FlowSession
 from tubelet.model.tracking.sam2.judge import GRID, fit_grid
 from tubelet.model.tracking.sam2.masks import measure_iou
-from tubelet.model.tracking.sam2.options import list_options
+from tubelet.model.tracking.sam2.refining import list_options
 from tubelet.model.training.track.roughening import misplace, roughen
 
 _SIDE = 256
