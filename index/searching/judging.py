@@ -35,7 +35,10 @@ FLOORS: Mapping[Kind, float] = {
 """What a condition that is not met leaves of the score."""
 
 UNKNOWN = 0.7
-"""How well a condition is met that nobody can judge, such as the category of an object without one."""
+"""How well a condition is met that nobody can judge, such as the direction of what has no path."""
+
+UNKNOWN_CATEGORY = 0.1
+"""The same for categories: what nobody could name is seldom what is asked for, and often no whole thing."""
 
 CLOSE_COLOUR, SIBLING_CATEGORY, COUSIN_CATEGORY = 0.4, 0.5, 0.25
 SECOND_COLOUR, SECOND_COLOUR_FULL_SHARE = 0.8, 0.3
@@ -96,8 +99,7 @@ def judge(condition: Condition, moments: pa.Table) -> Values:
 def measure_factor(condition: Condition, values: Values) -> Values:
     """What a condition multiplies the score by."""
     floor = FLOORS[condition.kind]
-    factor: Values = floor + (1 - floor) * np.where(np.isnan(values), UNKNOWN, values)
-    return factor
+    return floor + (1 - floor) * _fill_unknown(condition, values)
 
 
 def multiply_factors(conditions: Iterable[Condition], moments: pa.Table) -> Values:
@@ -112,9 +114,17 @@ def measure_fit(conditions: Iterable[Condition], moments: pa.Table) -> Values:
     """How well each row meets conditions together: the product of their values."""
     fit = np.ones(len(moments))
     for condition in conditions:
-        values = judge(condition, moments)
-        fit *= np.where(np.isnan(values), UNKNOWN, values)
+        fit *= _fill_unknown(condition, judge(condition, moments))
     return fit
+
+
+def _fill_unknown(condition: Condition, values: Values) -> Values:
+    """The values, with what is unknown as likely as it is to meet the condition."""
+    unknown = UNKNOWN
+    if condition.kind == "category":
+        unknown = 1 - UNKNOWN_CATEGORY if condition.negated else UNKNOWN_CATEGORY
+    filled: Values = np.where(np.isnan(values), unknown, values)
+    return filled
 
 
 def match_colours(names: Iterable[str]) -> frozenset[str]:

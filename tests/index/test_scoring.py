@@ -20,7 +20,7 @@ from tests.index.factories import (
 )
 from tubelet.index.query import parse_query
 from tubelet.index.schema import make_moment_row, make_moments_schema
-from tubelet.index.searching.judging import FLOORS, LIKELY_WEIGHTS, UNKNOWN, judge, match_category
+from tubelet.index.searching.judging import FLOORS, LIKELY_WEIGHTS, UNKNOWN_CATEGORY, judge, match_category
 from tubelet.index.searching.scoring import SEEN_WEIGHT, TEXT_WEIGHT, score_rows
 from tubelet.index.structured_query import Condition, Kind, Query
 from tubelet.records import Likelihoods, Moment
@@ -206,8 +206,23 @@ def test_the_formula_is_the_documented_one() -> None:
     moment = make_moment(attributes=make_attributes("teal"), motion=make_motion(turn="left"))
     query = parse_query("red car turning left")
     (score,) = score_rows(query, make_table(moment), np.array([0.5])).total
-    structure = FLOORS["colour"] * (FLOORS["category"] + (1 - FLOORS["category"]) * UNKNOWN) * 1.0
+    category = FLOORS["category"] + (1 - FLOORS["category"]) * UNKNOWN_CATEGORY
+    structure = FLOORS["colour"] * category * 1.0
     assert score == pytest.approx(structure * (1 - TEXT_WEIGHT + TEXT_WEIGHT * 0.5))
+
+
+def test_what_nobody_could_name_comes_after_relatives_and_before_other_colours() -> None:
+    """Asked is a red car. Of what is asked not to be a car, an unknown thing is nearly as good as a dog."""
+    things = [("red", "car"), ("red", "suv"), ("red", "truck"), ("red", ""), ("red", "dog"), ("blue", "car")]
+    table = make_table(
+        *(make_moment(attributes=make_attributes(colour, category=category)) for colour, category in things)
+    )
+    scores = score_rows(parse_query("red car"), table, np.full(len(things), 0.5)).total
+    assert list(np.argsort(-scores, kind="stable")) == [0, 1, 2, 3, 4, 5]
+    assert scores[3] < 0.5 * scores[0]
+    unasked = score_rows(parse_query("red, not a car"), table, np.full(len(things), 0.5)).total
+    assert unasked[0] < unasked[3] < unasked[4]
+    assert unasked[3] > 0.9 * unasked[4]
 
 
 def test_no_text_makes_up_for_a_mismatch() -> None:
