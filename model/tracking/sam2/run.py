@@ -29,7 +29,7 @@ from tubelet.model.tracking.sam2.candidates import (
 from tubelet.model.tracking.sam2.detector import Detector
 from tubelet.model.tracking.sam2.discovery import discover
 from tubelet.model.tracking.sam2.flow_session import open_session
-from tubelet.model.tracking.sam2.masks import FrameMasks, concatenate, measure_iou
+from tubelet.model.tracking.sam2.masks import FrameMasks, concatenate
 from tubelet.model.tracking.sam2.network import Sam2Network
 from tubelet.model.tracking.sam2.past import Past, list_in_sight
 from tubelet.model.tracking.sam2.prompts import Prompt
@@ -138,9 +138,7 @@ class TrackingRun:
             elif time_s - life.absent_since_s >= self._settings.max_absent_s:
                 lost.add(number)
         shown = self._leave_out_hidden(followed)
-        masks_Bhw = shown.binary_Bhw
-        copies_BB = (measure_iou(masks_Bhw, masks_Bhw) > self._settings.max_duplicate_iou).triu(1)
-        lost.update(shown.numbers[place] for place in copies_BB.any(0).nonzero().flatten().tolist())
+        lost |= find_newcomers(shown, shown, self._settings.max_duplicate_iou)
         self._end(lost)
         return followed.select([place for place, number in enumerate(followed.numbers) if number not in lost])
 
@@ -191,6 +189,8 @@ class TrackingRun:
         for number, suits in refined.suits_motion.items():
             self._lives[number].takes_motion = suits
         masks = refined.masks
+        if masks is followed:
+            return followed
         newcomers = find_newcomers(followed, self._leave_out_hidden(masks), self._settings.max_duplicate_iou)
         self._end(newcomers)
         return masks.select([place for place, number in enumerate(masks.numbers) if number not in newcomers])
