@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +37,10 @@ _NUM_FIT_ROUNDS = 8
 _STILL_PX = 0.5
 _STILL_SHARE = 0.5
 """From so many still corners for each that moves with the most, the camera stands and objects move."""
+
+_TRAVEL_SHARE = 0.5
+_MIN_TRAVEL = 0.03
+"""A camera travels that moves in such a share of the steps, and by so many of the picture's longer sides."""
 
 
 def identity() -> Affine:
@@ -101,6 +108,26 @@ def estimate_shake(before: Grey, after: Grey) -> Affine:
         return identity()
     similarity = np.asarray(matrix, np.float64)
     return identity() if is_still(similarity, height, width) else similarity
+
+
+def has_travelled(pictures: Sequence[Grey]) -> bool:
+    """Whether pictures in time order are a camera's that turns or goes on, not one's that stands or shakes.
+
+    It is seen where pictures follow one another closely enough for corners to be found again.
+    """
+    height, width = pictures[0].shape
+    middle_12 = np.array([[width / 2, height / 2]])
+    num_steps = len(pictures) - 1
+    num_still, so_far, farthest_px = 0, identity(), 0.0
+    for before, after in pairwise(pictures):
+        step = estimate_step(before, after)
+        num_still += is_still(step, height, width)
+        if num_still > (1 - _TRAVEL_SHARE) * num_steps:
+            return False
+        so_far = chain(so_far, step)
+        moved_px = float(np.linalg.norm(move_points(so_far, middle_12) - middle_12))
+        farthest_px = max(farthest_px, moved_px)
+    return bool(farthest_px >= _MIN_TRAVEL * max(height, width))
 
 
 def _find_corners(grey: Grey, still: Mask | None) -> NDArray[np.float32]:

@@ -12,10 +12,10 @@ import numpy as np
 from tubelet.errors import SettingsError, VideoFormatError
 from tubelet.model.frame import Frame, Image
 from tubelet.model.masks import encode_mask
-from tubelet.model.tracking.background import Background, estimate_background
+from tubelet.model.tracking.background import estimate_background
 from tubelet.model.tracking.base import TrackedFrame, TrackedObject, make_cap_warning
 from tubelet.model.tracking.blobs import find_blobs, index_colours
-from tubelet.model.tracking.camera import Affine
+from tubelet.model.tracking.camera import Affine, has_travelled, to_grey
 from tubelet.model.tracking.flow import FlowScene
 from tubelet.model.tracking.scene import LearningScene, Scene, StillScene
 from tubelet.model.tracking.tracks import Sighting, Track, TrackSet
@@ -191,8 +191,10 @@ class _Run:
 def _choose_scene(context: Sequence[Image]) -> Scene:
     if len(context) < _MIN_CONTEXT:
         return LearningScene()
-    background: Background = estimate_background(context)
-    return StillScene(background) if background.steadiness >= _MIN_STEADINESS else FlowScene()
+    background = estimate_background(context)
+    if background.steadiness < _MIN_STEADINESS or has_travelled([to_grey(picture) for picture in context]):
+        return FlowScene()  # plain ground looks steady before any camera
+    return StillScene(background)
 
 
 def _observe(sighting: Sighting, time_s: float, scale: np.ndarray, height: int, width: int) -> Observation:

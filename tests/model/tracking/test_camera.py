@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tubelet.model.tracking.camera import Affine, Grey, estimate_shake, estimate_step, identity, move_points
+from tubelet.model.tracking.camera import (
+    Affine,
+    Grey,
+    estimate_shake,
+    estimate_step,
+    has_travelled,
+    identity,
+    move_points,
+)
 
 HEIGHT, WIDTH = 180, 320
 POINTS = np.array([[40.0, 150.0], [160.0, 100.0], [280.0, 150.0], [160.0, 30.0]])
@@ -94,3 +102,24 @@ def test_a_shaken_camera_gives_its_shift_and_what_passes_does_not(shift: tuple[i
     assert miss(estimate_shake(as_grey(before), as_grey(after)), known) < 0.3
     first, second = as_grey(make_ground(20, seed=1)), as_grey(make_ground(20, seed=2))
     assert (estimate_shake(first, second) == identity()).all()
+
+
+def watch(*places: tuple[int, int]) -> list[Grey]:
+    """One ground from a camera that is moved so far to the right and down."""
+    ground = make_ground(20)
+    return [as_grey(move(ground, np.array([[1.0, 0, -x], [0, 1, -y]]))) for x, y in places]
+
+
+def test_a_camera_that_goes_on_or_turns_has_travelled() -> None:
+    assert has_travelled(watch(*((3 * step, -step) for step in range(8))))
+    assert has_travelled(watch(*((3 * min(step, 5), 0) for step in range(8))))
+
+
+def test_a_camera_that_shakes_or_is_moved_once_has_not_travelled() -> None:
+    assert not has_travelled(watch(*[(0, 0), (4, 3)] * 4))
+    assert not has_travelled(watch(*((0 if step < 4 else 14, 0) for step in range(8))))
+    assert not has_travelled(watch(*[(0, 0)] * 8))
+
+
+def test_pictures_that_have_nothing_in_common_tell_of_no_way() -> None:
+    assert not has_travelled([as_grey(make_ground(20, seed=seed)) for seed in range(8)])

@@ -204,6 +204,23 @@ def test_pan_is_measured_and_a_mover_is_found_in_it() -> None:
     assert len(found) >= 0.75 * len(film.frames)
 
 
+def test_pan_over_plain_ground_is_measured() -> None:
+    """Stripes along the way look the same from everywhere; what stands on them does not."""
+    film = Film([], 4.0, shift=lambda time_s: (round(12 * time_s), 0), seed=4)
+    stripes = np.linspace(60, 180, 45).repeat(4)[:, None, None]
+    noise = np.random.default_rng(1)
+    frames = []
+    for frame in film.frames:
+        picture = stripes + noise.normal(0, 2, frame.image.shape)
+        picture[20:50] = frame.image[20:50]
+        frames.append(Frame(frame.time_s, np.clip(picture, 0, 255).astype(np.uint8), 640, 360))
+    moved = []
+    for item in MotionTracker().track(frames, frames):
+        a, b, c, *_ = item.camera.matrix
+        moved.append(a * 320 + b * 70 + c - 320)
+    assert np.median(moved) == pytest.approx(-4, abs=0.5)
+
+
 def test_many_movers_are_capped_to_the_largest() -> None:
     things = [
         Thing(RED if i % 2 else BLUE, (12, 16), straight((15 + 24 * i, 10 + 80 * row), (0, 24)), seed=i)
