@@ -42,6 +42,10 @@ _TRAVEL_SHARE = 0.5
 _MIN_TRAVEL = 0.03
 """A camera travels that moves in such a share of the steps, and by so many of the picture's longer sides."""
 
+_CLEARLY_LESS = 0.6
+_MIN_EXPLAINED = 0.15
+"""Of squared differences of brightness in a cell, and in how many more cells they have to be so much less."""
+
 
 def identity() -> Affine:
     """The (2, 3) matrix of a camera that did not move."""
@@ -121,13 +125,30 @@ def has_travelled(pictures: Sequence[Grey]) -> bool:
     num_still, so_far, farthest_px = 0, identity(), 0.0
     for before, after in pairwise(pictures):
         step = estimate_step(before, after)
-        num_still += is_still(step, height, width)
-        if num_still > (1 - _TRAVEL_SHARE) * num_steps:
-            return False
+        if is_still(step, height, width) or not _explains(step, before, after):
+            num_still += 1
+            if num_still > (1 - _TRAVEL_SHARE) * num_steps:
+                return False
+            continue
         so_far = chain(so_far, step)
         moved_px = float(np.linalg.norm(move_points(so_far, middle_12) - middle_12))
         farthest_px = max(farthest_px, moved_px)
     return bool(farthest_px >= _MIN_TRAVEL * max(height, width))
+
+
+def _explains(step: Affine, before: Grey, after: Grey) -> bool:
+    """Whether a picture that was moved so is more like the next one than it was, in clearly more cells than
+    it is less like it: before plain ground a step may be that of the one object with corners, or noise's."""
+    height, width = before.shape
+    here, there = before.astype(np.float32), after.astype(np.float32)
+    cell_px = max(height, width) / _CELLS_A_SIDE
+    cells = max(1, round(width / cell_px)), max(1, round(height / cell_px))
+    stood, moved = (
+        cv2.resize(np.square(there - picture), cells, interpolation=cv2.INTER_AREA)
+        for picture in (here, warp(here, step))
+    )
+    is_better, is_worse = moved < _CLEARLY_LESS * stood, stood < _CLEARLY_LESS * moved
+    return bool(is_better.mean() - is_worse.mean() >= _MIN_EXPLAINED)
 
 
 def _find_corners(grey: Grey, still: Mask | None) -> NDArray[np.float32]:

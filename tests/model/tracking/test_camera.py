@@ -123,3 +123,15 @@ def test_a_camera_that_shakes_or_is_moved_once_has_not_travelled() -> None:
 
 def test_pictures_that_have_nothing_in_common_tell_of_no_way() -> None:
     assert not has_travelled([as_grey(make_ground(20, seed=seed)) for seed in range(8)])
+
+
+def test_the_one_thing_that_has_corners_is_not_the_camera() -> None:
+    """A painted van passes a plain wall, of which the camera sees noise."""
+    noise = np.random.default_rng(5)
+    van = make_ground(40)[:60, :80]
+    pictures = []
+    for step in range(8):
+        wall = 110 + noise.normal(0, 3, (HEIGHT, WIDTH)).astype(np.float32)
+        wall[80:140, 20 + 12 * step : 100 + 12 * step] = van
+        pictures.append(as_grey(wall))
+    assert not has_travelled(pictures)
