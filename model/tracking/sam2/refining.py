@@ -32,6 +32,8 @@ _MIN_PROPOSED = 0.3
 """The least IoU of a proposed box and a mask's for it to be asked about."""
 _NUM_DRAWN = 4
 """How many of an object's options an outliner is shown: not what the decoder has at a point."""
+_SAME_IOU = 0.9
+"""Options as alike as this would be drawn alike."""
 _MAX_TAKEN = 0.4
 """How much of a mask may lie on other objects for it to be one that was lost."""
 
@@ -203,12 +205,20 @@ def _choose(
 def _draw_anew(session: FlowSession, options_BAhw: Tensor, moved_Bhw: Tensor) -> Tensor:
     """What the outliner makes of the first options and of motion's masks, logits (B, A, h, w).
 
-    A copy of the carried mask, which stands where no box is proposed, is not drawn again: it is left empty.
+    What repeats another option is not drawn again: it is left empty.
     """
     masks_BAhw = torch.cat([options_BAhw[:, :_NUM_DRAWN] > 0, moved_Bhw[:, None]], dim=1)
-    is_copy_BA = (masks_BAhw[:, 1:] == masks_BAhw[:, :1]).flatten(2).all(2)
-    masks_BAhw[:, 1:] &= ~is_copy_BA[:, :, None, None]
+    masks_BAhw &= ~_find_repeats(masks_BAhw)[:, :, None, None]
     return session.view.outline(masks_BAhw.flatten(0, 1)).view(masks_BAhw.shape)
+
+
+def _find_repeats(masks_BAhw: Tensor) -> Tensor:
+    """Which of each object's masks are much like one before them, (B, A)."""
+    cells_BAN = masks_BAhw.flatten(2).float()
+    shared_BAA = cells_BAN @ cells_BAN.mT
+    areas_BA = shared_BAA.diagonal(dim1=1, dim2=2)
+    union_BAA = areas_BA[:, :, None] + areas_BA[:, None] - shared_BAA
+    return (shared_BAA >= _SAME_IOU * union_BAA.clamp(min=1)).tril(-1).any(2)
 
 
 def _judge(session: FlowSession, masks_BAhw: Tensor, measured_BAX: Tensor, were_given: bool) -> Tensor:

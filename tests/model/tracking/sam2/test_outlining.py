@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from tests.model.tracking.film_factory import Thing
 from tests.model.tracking.sam2.colour_network import ColourNetwork
@@ -243,6 +244,27 @@ def test_a_copy_of_the_carried_mask_is_not_drawn_again() -> None:
     shown = torch.cat([crops.mask for crops in outliner.seen])
     assert len(shown) >= 1
     assert len(shown.unique(dim=0)) == len(shown)
+
+
+@pytest.mark.parametrize(("num_cells", "is_drawn"), [(1, False), (400, True)])
+def test_what_is_much_like_another_option_is_not_drawn_again(num_cells: int, is_drawn: bool) -> None:
+    """Motion sees the carried mask without some of its cells."""
+
+    def count_drawn(moved: Callable[[FrameMasks], dict[int, Tensor]]) -> int:
+        outliner = RedOutliner()
+        session = open_half_blind(outliner)
+        session.add({7: MaskPrompt(FILM.truth[0][0])})
+        carried = session.advance(FILM.frames[1].image)
+        refine(session, carried, RefiningSettings(), moved(carried))
+        return sum(len(crops.mask) for crops in outliner.seen)
+
+    def leave_out(carried: FrameMasks) -> dict[int, Tensor]:
+        moved_hw = carried.binary_Bhw[0].clone()
+        rows, columns = moved_hw.nonzero()[:num_cells].unbind(1)
+        moved_hw[rows, columns] = False
+        return {7: moved_hw}
+
+    assert count_drawn(leave_out) - count_drawn(lambda carried: {}) == is_drawn
 
 
 @pytest.mark.parametrize("has_outliner", [False, True])
