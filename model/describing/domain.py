@@ -24,12 +24,16 @@ from tubelet.errors import ModelError
 from tubelet.model.describing.base import Looks, Naming, ObjectView, choose_name
 from tubelet.model.describing.colour import COLOUR_NAMES
 from tubelet.model.describing.facing_reader import FacingReader, read_facing
+from tubelet.model.describing.kinds import KINDS_FILE, KindReader, read_kinds
 from tubelet.model.describing.turning import WAYS, TurnReader, share_out
 from tubelet.model.trajectory.shape import NUM_NUMBERS
 from tubelet.records import Attributes
 
 DOMAIN_FILE = "domain.npz"
 _NUM_LAYERS = 3
+
+SIGHT_TRUST = 0.6
+"""Exponent of what sights tell of a category, beside looks and features: they err on the same pictures."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,9 +44,13 @@ class Namer:
     weights_FK: NDArray[np.float32]
     biases_K: NDArray[np.float32]
 
+    def weigh(self, seen_F: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The logarithm of how likely each name is, up to a constant: (K,)."""
+        return np.asarray(seen_F @ self.weights_FK + self.biases_K, np.float32)
+
     def name(self, seen_F: NDArray[np.float32]) -> Naming:
         """The likeliest name, and how likely it is."""
-        return choose_name(self.names, share_out(seen_F @ self.weights_FK + self.biases_K))
+        return choose_name(self.names, share_out(self.weigh(seen_F)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +73,8 @@ class Domain:
     (Bates et al., "Testing for outliers with conformal p-values", 2023).
 
     `categories` reads the recogniser's vector and then the captioner's features (C numbers), `colours` these
-    features and then `list_shares`, `turns` the shape of a path, `facing` that and the views, where it was
-    learnt.
+    features and then `list_shares`, `turns` the shape of a path, `facing` that and the views, `kinds` the
+    views, where these were learnt.
     """
 
     recogniser: str
@@ -77,6 +85,7 @@ class Domain:
     colours: Namer
     turns: TurnReader
     facing: FacingReader | None = None
+    kinds: KindReader | None = None
 
     @property
     def num_features(self) -> int:
@@ -101,10 +110,19 @@ class Domain:
         rank = self.rank(looks)
         if looks is None or rank is None:
             return None
-        category = self.categories.name(np.concatenate([looks.vector, seen_C]).astype(np.float32))
+        seen_F = np.concatenate([looks.vector, seen_C]).astype(np.float32)
+        category = self.categories.name(seen_F)
         colour = self.colours.name(np.concatenate([seen_C, list_shares(attributes)]).astype(np.float32))
         way = None if shape is None else self._read_way(shape, views)
-        return Judgement(rank * category.score, category, colour, way)
+        return Judgement(rank * category.score, self._read_kind(seen_F, views) or category, colour, way)
+
+    def _read_kind(self, seen_F: NDArray[np.float32], views: Sequence[ObjectView]) -> Naming | None:
+        """The category by looks, features and sights; None where nobody reads sights, or there are none."""
+        if self.kinds is None or (seen_K := self.kinds.weigh(views, self.categories.names)) is None:
+            return None
+        return choose_name(
+            self.categories.names, share_out(self.categories.weigh(seen_F) + SIGHT_TRUST * seen_K)
+        )
 
     def _read_way(self, shape: NDArray[np.float32], views: Sequence[ObjectView]) -> Naming:
         """By the path and by which way the object faces; by the path alone where that is not seen."""
@@ -128,9 +146,10 @@ class Domain:
         return distances
 
     def write(self, folder: Path) -> None:
-        """Write the domain beside a checkpoint, and what reads ways from views."""
-        if self.facing is not None:
-            self.facing.write(folder)
+        """Write the domain beside a checkpoint, and what reads ways and categories from views."""
+        for beside in (self.facing, self.kinds):
+            if beside is not None:
+                beside.write(folder)
         arrays: dict[str, Any] = {name: part.astype(np.float16) for name, part in self._list_arrays().items()}
         for name, words in (("categories", self.categories.names), ("colours", self.colours.names)):
             arrays[name] = np.array(words, dtype=np.str_)
@@ -190,7 +209,14 @@ def read_domain(folder: Path) -> Domain | None:
             expected=f"{expected}",
             do="copy the checkpoint again, or remove that file to do without",
         )
-    return replace(domain, facing=read_facing(folder))
+    kinds = read_kinds(folder)
+    if kinds is not None and not {*domain.categories.names} <= {*kinds.names}:
+        raise ModelError(
+            f"{folder / KINDS_FILE} tells {', '.join(kinds.names)}",
+            expected=f"every category of {DOMAIN_FILE}: {', '.join(domain.categories.names)}",
+            do="copy the checkpoint again, or remove that file to do without",
+        )
+    return replace(domain, facing=read_facing(folder), kinds=kinds)
 
 
 def _read_arrays(arrays: Mapping[str, ArrayLike]) -> Domain:

@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 
 from tubelet.errors import ModelError
 from tubelet.model.describing.base import Naming, ObjectView, choose_name
-from tubelet.model.describing.facing import NUM_HEADINGS, FacingNetwork, cut_sight, face
+from tubelet.model.describing.facing import NUM_HEADINGS, face, make_facing_network
+from tubelet.model.describing.sights import SightNetwork, cut_sight
 from tubelet.model.describing.turning import MIRRORED_WAYS, WAYS, apply_layers, share_out
 from tubelet.model.trajectory.shape import measure_drift
 
@@ -102,7 +103,7 @@ _REST_MIRROR = np.array([-1, 1, -1, -1, 1], np.float32)
 class FacingReader:
     """The network, and a perceptron from `tell_way` to WAYS: `weights` and `biases` as a TurnReader's."""
 
-    network: FacingNetwork
+    network: SightNetwork
     weights: tuple[Array, ...]
     biases: tuple[Array, ...]
 
@@ -143,7 +144,7 @@ def read_facing(folder: Path) -> FacingReader | None:
         return None
     try:
         parts = {name: tensor.float() for name, tensor in load_file(file).items()}
-        network = FacingNetwork().eval().requires_grad_(False)
+        network = make_facing_network().eval().requires_grad_(False)
         network.load_state_dict(
             {
                 name.removeprefix("network."): part

@@ -14,6 +14,7 @@ from tubelet.model.describing.base import DescribeRequest, Description, ObjectVi
 from tubelet.model.describing.choosing import refuse_strange
 from tubelet.model.describing.domain import DOMAIN_FILE, Domain, Judgement, read_domain
 from tubelet.model.describing.facing_reader import FACING_FILE
+from tubelet.model.describing.kinds import KINDS_FILE
 from tubelet.model.pixelrefer.captioner import (
     ChoiceScore,
     PixelReferCaptioner,
@@ -117,7 +118,9 @@ class LazyDescriber:
         folder = find_checkpoint(checkpoint)
         files = find_weight_files(folder)
         self.object_dimensions = read_folder_config(folder, read_shapes(files)).width
-        beside = [file for name in (DOMAIN_FILE, FACING_FILE) if (file := folder / name).is_file()]
+        beside = [
+            file for name in (DOMAIN_FILE, FACING_FILE, KINDS_FILE) if (file := folder / name).is_file()
+        ]
         self.name = f"{Path(checkpoint).name}@{digest_weights(files, beside)}"
 
     def describe(self, requests: Sequence[DescribeRequest]) -> list[Description]:

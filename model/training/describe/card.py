@@ -58,7 +58,8 @@ simple scenes without a download or a GPU. Real footage deserves the published w
   looks like some of them is called and coloured as they are, and turns as such paths do
   ([the rule](../../../docs/describing.md)).
 - `facing.safetensors` tells which way an object faces in a view, and what way it takes by that and by its
-  path; learnt from the objects of {recipe.watched.num_clips} further clips.
+  path; learnt from the objects of {recipe.watched.num_clips} further clips. `kinds.safetensors`, learnt from
+  the same, tells what an object is by the same views, beside `domain.npz`.
 - Tokenizer: byte-level BPE of {config.vocab_size} tokens from the grammar and general English, with
   Qwen2.5's chat tokens.
 

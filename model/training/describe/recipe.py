@@ -100,7 +100,7 @@ class SmallRecipe:
     turns: PoolPlan
     """Clips that are traced to learn which way a path turns."""
     watched: PoolPlan
-    """Clips whose objects tell which way they face, and turn by that."""
+    """Clips whose objects tell which way they face, and turn by that, and what they are."""
     motion: PathStage
     words: PathStage
     stages: tuple[AnswerStage, ...]
@@ -109,7 +109,7 @@ class SmallRecipe:
     """Moments of the grammar that the tokenizer is learnt from."""
     num_domain_axes: int = NUM_AXES
     """Of what tells, with a recogniser, how much an object looks like those of `domain`."""
-    num_facing_epochs: int = 16
+    num_sight_epochs: int = 16
     """How often each view of `watched` is seen."""
 
 

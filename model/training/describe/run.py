@@ -7,7 +7,8 @@
     5. stage 0, motion from traced paths         work/paths, work/paths-held-out, work/0-motion, work/0-words
     6. stages 1 and 2, answers                   work/1-perception, work/2-instruction
     7. which way objects face, and turn by that  work/watched, work/facing.safetensors
-    8. the best weights, in float16              out
+    8. what objects are by their sights          work/kinds.safetensors
+    9. the best weights, in float16              out
 
 Every step goes on from what is there, so the same command resumes a run that was killed.
 """
@@ -26,6 +27,7 @@ import torch
 from torch import nn
 
 from tubelet.model.describing.facing_reader import FacingReader, read_facing
+from tubelet.model.describing.kinds import KindReader, read_kinds
 from tubelet.model.describing.turning import TurnReader
 from tubelet.model.pixelrefer.config import PixelReferConfig
 from tubelet.model.pixelrefer.network import PixelRefer
@@ -46,8 +48,9 @@ from tubelet.model.training.describe.evaluation import (
     generate_captions,
     judge_captions,
 )
-from tubelet.model.training.describe.facing import fit_facing, fit_reader, gather_sights
+from tubelet.model.training.describe.facing import fit_facing, fit_reader
 from tubelet.model.training.describe.features import DecodeView, make_features
+from tubelet.model.training.describe.kinds import fit_kinds
 from tubelet.model.training.describe.motion_stage import MotionModel, begin_with_places
 from tubelet.model.training.describe.path_batches import PathBatches, measure_turns
 from tubelet.model.training.describe.paths import TraceClip, make_paths
@@ -144,7 +147,7 @@ def train_small(recipe: SmallRecipe, out: Path, work: Path, sources: Sources) ->
         turns,
         num_axes=recipe.num_domain_axes,
     )
-    domain = replace(domain, facing=make_facing(recipe, work, turns))
+    domain = replace(domain, facing=make_facing(recipe, work, turns), kinds=make_kinds(recipe, work))
     save_checkpoint(out, network.half(), tokenizer)
     domain.write(out)
     card = write_card(
@@ -165,9 +168,18 @@ def make_facing(recipe: SmallRecipe, work: Path, turns: TurnReader) -> FacingRea
     if (made := read_facing(work)) is not None:
         return made
     watched = work / "watched"
-    sights = gather_sights(iterate_watched(watched))
-    network = fit_facing(sights, num_epochs=recipe.num_facing_epochs, seed=recipe.seed)
+    network = fit_facing(iterate_watched(watched), num_epochs=recipe.num_sight_epochs, seed=recipe.seed)
     reader = fit_reader(network, turns, iterate_watched(watched), seed=recipe.seed)
+    reader.write(work)
+    return reader
+
+
+def make_kinds(recipe: SmallRecipe, work: Path) -> KindReader:
+    """What tells categories by sights: the one in `work`, or it is learnt and kept there."""
+    if (made := read_kinds(work)) is not None:
+        return made
+    watched = iterate_watched(work / "watched")
+    reader = fit_kinds(watched, num_epochs=recipe.num_sight_epochs, seed=recipe.seed)
     reader.write(work)
     return reader
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tubelet.errors import InputError
-from tubelet.model.describing.facing import NUM_PLACE, SIGHT_PX, cut_sight
+from tubelet.model.describing.sights import NUM_PLACE, SIGHT_PX, cut_sight
 from tubelet.model.describing.turning import WAYS
 from tubelet.model.tracking.base import TrackedFrame
 from tubelet.model.training.describe.features import DecodeView

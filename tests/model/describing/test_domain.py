@@ -10,10 +10,18 @@ import pytest
 
 from tests.model.describing.test_facing import make_view
 from tests.model.describing.test_facing_reader import make_reader as make_facing
+from tests.model.describing.test_kinds import make_kinds
 from tubelet.errors import InputError, ModelError
 from tubelet.model.describing.base import Looks, Naming
 from tubelet.model.describing.colour import COLOUR_NAMES
-from tubelet.model.describing.domain import DOMAIN_FILE, Domain, Judgement, list_shares, read_domain
+from tubelet.model.describing.domain import (
+    DOMAIN_FILE,
+    SIGHT_TRUST,
+    Domain,
+    Judgement,
+    list_shares,
+    read_domain,
+)
 from tubelet.model.describing.turning import WAYS, TurnReader
 from tubelet.model.training.describe.domains import SeenObjects, fit_domain, fit_namer
 from tubelet.model.trajectory.shape import NUM_NUMBERS
@@ -153,6 +161,36 @@ def test_a_way_is_seen_where_the_domain_can_see_it(domain: Domain, tmp_path: Pat
         assert told[1] is not None
         assert told[1] != told[0]
         assert told[1].name == (make_facing().read(views, shape, domain.turns.share(shape)) or told[0]).name
+
+
+def test_a_category_is_seen_where_the_domain_can_see_it(domain: Domain, tmp_path: Path) -> None:
+    """By looks, features and sights together; familiarity is by looks and features alone."""
+    names = domain.categories.names
+    seeing = replace(domain, kinds=make_kinds(names, seed=3))
+    seeing.write(tmp_path)
+    read = read_domain(tmp_path)
+    views = [make_view(float(time)) for time in range(3)]
+    alone = domain.judge(look(domain.mean_D), see(1, 0)[0], RED, None, views)
+    assert alone is not None
+    for own in (seeing, read):
+        assert own is not None
+        assert own.kinds is not None
+        judged = own.judge(look(domain.mean_D), see(1, 0)[0], RED, None, views)
+        assert judged is not None
+        assert judged.familiarity == pytest.approx(alone.familiarity, abs=0.02)
+        weighed = domain.categories.weigh(np.concatenate([domain.mean_D, see(1, 0)[0]]))
+        told = own.kinds.weigh(views, names)
+        assert told is not None
+        assert judged.category.name == names[int((weighed + SIGHT_TRUST * told).argmax())]
+    assert seeing.judge(look(domain.mean_D), see(1, 0)[0], RED, None) == domain.judge(
+        look(domain.mean_D), see(1, 0)[0], RED, None
+    )
+
+
+def test_kinds_that_lack_a_category_of_the_domain_are_refused(domain: Domain, tmp_path: Path) -> None:
+    replace(domain, kinds=make_kinds(("submarine",))).write(tmp_path)
+    with pytest.raises(ModelError, match="submarine"):
+        read_domain(tmp_path)
 
 
 def test_shares_are_told_of_every_name() -> None:

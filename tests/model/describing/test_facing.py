@@ -11,15 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tubelet.model.describing.base import ObjectView
-from tubelet.model.describing.facing import (
-    HEADINGS_RAD,
-    MIRRORED_HEADINGS,
-    PLACE_MIRROR,
-    SIGHT_PX,
-    FacingNetwork,
-    cut_sight,
-    face,
-)
+from tubelet.model.describing.facing import HEADINGS_RAD, MIRRORED_HEADINGS, face, make_facing_network
+from tubelet.model.describing.sights import PLACE_MIRROR, SIGHT_PX, SightNetwork, cut_sight
 from tubelet.records import Box
 
 
@@ -36,11 +29,11 @@ def make_view(time_s: float, *, left: int = 20, mirrored: bool = False) -> Objec
     return ObjectView(time_s, image, mask, crop, frame_size=(320, 240))
 
 
-def make_network(seed: int = 0) -> FacingNetwork:
+def make_network(seed: int = 0) -> SightNetwork:
     """Random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return FacingNetwork().eval().requires_grad_(False)
+        return make_facing_network().eval().requires_grad_(False)
 
 
 def test_a_mirrored_heading_is_half_a_turn_less_the_heading() -> None:
@@ -84,7 +77,7 @@ def test_a_mirrored_view_has_the_mirrored_sight(left: int) -> None:
 
 
 def test_the_network_without_its_norms_is_the_same() -> None:
-    network = FacingNetwork(normed=True)
+    network = make_facing_network(normed=True)
     pictures, places = torch.rand(9, 4, SIGHT_PX, SIGHT_PX), torch.rand(9, 6)
     for _ in range(3):
         network(pictures, places)  # the norms learn

@@ -12,14 +12,7 @@ from hypothesis import strategies as st
 
 from tests.model.describing.test_facing import make_network, make_view
 from tubelet.errors import ModelError
-from tubelet.model.describing.facing import (
-    HEADINGS_RAD,
-    MIRRORED_HEADINGS,
-    NUM_HEADINGS,
-    PLACE_MIRROR,
-    SIGHT_PX,
-    face,
-)
+from tubelet.model.describing.facing import HEADINGS_RAD, MIRRORED_HEADINGS, NUM_HEADINGS, face
 from tubelet.model.describing.facing_reader import (
     FACING_FILE,
     NUM_NUMBERS,
@@ -30,6 +23,7 @@ from tubelet.model.describing.facing_reader import (
     tell_way,
     weigh_turns,
 )
+from tubelet.model.describing.sights import PLACE_MIRROR, SIGHT_PX
 from tubelet.model.describing.turning import WAYS
 from tubelet.model.trajectory.shape import NUM_NUMBERS as NUM_SHAPE_NUMBERS
 from tubelet.model.trajectory.shape import NUM_SAMPLES, mirror_shape

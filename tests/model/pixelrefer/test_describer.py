@@ -16,6 +16,7 @@ from tubelet.model.describing.base import Captioner, DescribeRequest, Looks, Obj
 from tubelet.model.describing.colour import COLOUR_NAMES
 from tubelet.model.describing.domain import DOMAIN_FILE
 from tubelet.model.describing.facing_reader import FACING_FILE
+from tubelet.model.describing.kinds import KINDS_FILE
 from tubelet.model.pixelrefer.captioner import PixelReferCaptioner, RegionRequest
 from tubelet.model.pixelrefer.debug import DEBUG_CONFIG, make_debug_network
 from tubelet.model.pixelrefer.describer import LazyDescriber, PixelReferDescriber, load_describer
@@ -144,10 +145,10 @@ def test_other_weights_have_another_version(tmp_path: Path) -> None:
         folder = write_folder(tmp_path / str(seed) / "lite", CONFIG, weights)
         names.add(LazyDescriber(folder).name)
     assert len(names) == 2
-    for beside in (DOMAIN_FILE, FACING_FILE):
+    for beside in (DOMAIN_FILE, FACING_FILE, KINDS_FILE):
         (folder / beside).write_bytes(b"what is known beside the weights")
         names.add(LazyDescriber(folder).name)
-    assert len(names) == 4
+    assert len(names) == 5
 
 
 def test_a_checkpoint_that_is_not_here_fails_at_once_and_says_how_to_get_it() -> None:

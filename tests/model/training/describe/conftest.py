@@ -94,6 +94,6 @@ def make_toy_recipe(**changes: object) -> SmallRecipe:
         ),
         num_texts=200,
         num_domain_axes=2,
-        num_facing_epochs=2,
+        num_sight_epochs=2,
     )
     return replace(recipe, **changes)

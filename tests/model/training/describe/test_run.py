@@ -56,6 +56,7 @@ def test_the_checkpoint_sees_which_way_objects_face(trained: Path) -> None:
     domain = read_domain(trained / "out")
     assert domain is not None
     assert domain.facing is not None
+    assert domain.kinds is not None
 
 
 def test_the_checkpoint_is_the_products(trained: Path) -> None:
