@@ -32,7 +32,7 @@ _MIN_PROPOSED = 0.3
 """The least IoU of a proposed box and a mask's for it to be asked about."""
 _NUM_DRAWN = 4
 """How many of an object's options an outliner is shown: not what the decoder has at a point."""
-_SAME_IOU = 0.9
+_SAME_IOU = 0.95
 """Options as alike as this would be drawn alike."""
 _MAX_TAKEN = 0.4
 """How much of a mask may lie on other objects for it to be one that was lost."""
