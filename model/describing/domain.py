@@ -10,7 +10,6 @@ turn to what has seen thousands than to a formula.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -22,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tubelet.errors import ModelError
 from tubelet.model.describing.base import Looks, Naming, ObjectView, choose_name
+from tubelet.model.describing.beside import reading
 from tubelet.model.describing.colour import COLOUR_NAMES
 from tubelet.model.describing.facing_reader import FacingReader, read_facing
 from tubelet.model.describing.kinds import KINDS_FILE, KindReader, read_kinds
@@ -48,9 +48,13 @@ class Namer:
         """The logarithm of how likely each name is, up to a constant: (K,)."""
         return np.asarray(seen_F @ self.weights_FK + self.biases_K, np.float32)
 
+    def choose(self, weighed_K: NDArray[np.float32]) -> Naming:
+        """The likeliest name, and how likely it is, by such logarithms."""
+        return choose_name(self.names, share_out(weighed_K))
+
     def name(self, seen_F: NDArray[np.float32]) -> Naming:
         """The likeliest name, and how likely it is."""
-        return choose_name(self.names, share_out(self.weigh(seen_F)))
+        return self.choose(self.weigh(seen_F))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +108,21 @@ class Domain:
 
         `seen_C` is the captioner's mean vision feature, `attributes` hold the colours that were measured,
         `shape` is its path, if it has one, `views` are its pictures. An object is familiar by its `rank`,
-        times how sure its category is: what lies near the axes but is like no one thing of the domain is not
-        familiar either.
+        times how sure its category is by looks and features: what lies near the axes but is like no one thing
+        of the domain is not familiar either.
         """
         rank = self.rank(looks)
         if looks is None or rank is None:
             return None
-        seen_F = np.concatenate([looks.vector, seen_C]).astype(np.float32)
-        category = self.categories.name(seen_F)
+        weighed_K = self.categories.weigh(np.concatenate([looks.vector, seen_C]).astype(np.float32))
+        category = self.categories.choose(weighed_K)
+        familiarity = rank * category.score
+        sights_K = None if self.kinds is None else self.kinds.weigh(views, self.categories.names)
+        if sights_K is not None:
+            category = self.categories.choose(weighed_K + SIGHT_TRUST * sights_K)
         colour = self.colours.name(np.concatenate([seen_C, list_shares(attributes)]).astype(np.float32))
         way = None if shape is None else self._read_way(shape, views)
-        return Judgement(rank * category.score, self._read_kind(seen_F, views) or category, colour, way)
-
-    def _read_kind(self, seen_F: NDArray[np.float32], views: Sequence[ObjectView]) -> Naming | None:
-        """The category by looks, features and sights; None where nobody reads sights, or there are none."""
-        if self.kinds is None or (seen_K := self.kinds.weigh(views, self.categories.names)) is None:
-            return None
-        return choose_name(
-            self.categories.names, share_out(self.categories.weigh(seen_F) + SIGHT_TRUST * seen_K)
-        )
+        return Judgement(familiarity, category, colour, way)
 
     def _read_way(self, shape: NDArray[np.float32], views: Sequence[ObjectView]) -> Naming:
         """By the path and by which way the object faces; by the path alone where that is not seen."""
@@ -180,15 +180,12 @@ def read_domain(folder: Path) -> Domain | None:
     file = folder / DOMAIN_FILE
     if not file.is_file():
         return None
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            domain = _read_arrays(arrays)
-    except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise ModelError(
-            f"{file} cannot be read: {error}",
-            expected="a domain that this version's training wrote",
-            do="copy the checkpoint again, or remove that file to do without",
-        ) from error
+    with (
+        reading(file, "what a captioner knows"),
+        file.open("rb") as stream,
+        np.load(stream, allow_pickle=False) as arrays,
+    ):
+        domain = _read_arrays(arrays)
     shapes = {name: part.shape for name, part in domain._list_arrays().items() if name != "distances"}
     num_dimensions, num_features = domain.mean_D.size, domain.num_features
     num_categories, num_colours = len(domain.categories.names), len(domain.colours.names)

@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from tubelet.errors import ModelError
 from tubelet.model.describing.base import Naming, ObjectView, choose_name
+from tubelet.model.describing.beside import reading
 from tubelet.model.describing.facing import NUM_HEADINGS, face, make_facing_network
 from tubelet.model.describing.sights import SightNetwork, cut_sight
 from tubelet.model.describing.turning import MIRRORED_WAYS, WAYS, apply_layers, share_out
@@ -142,7 +141,7 @@ def read_facing(folder: Path) -> FacingReader | None:
     file = folder / FACING_FILE
     if not file.is_file():
         return None
-    try:
+    with reading(file, "which way objects face"):
         parts = {name: tensor.float() for name, tensor in load_file(file).items()}
         network = make_facing_network().eval().requires_grad_(False)
         network.load_state_dict(
@@ -158,10 +157,4 @@ def read_facing(folder: Path) -> FacingReader | None:
         told = apply_layers(np.zeros(NUM_NUMBERS, np.float32), weights, biases)
         if told.shape != (len(WAYS),):
             raise ValueError(f"{len(told)} ways are told, not {len(WAYS)}")
-    except (KeyError, IndexError, ValueError, RuntimeError, OSError, SafetensorError) as error:
-        raise ModelError(
-            f"{file} cannot be read: {error}",
-            expected="which way objects face, as this version's training wrote it",
-            do="copy the checkpoint again, or remove that file to do without",
-        ) from error
     return FacingReader(network, weights, biases)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from tubelet.errors import ModelError
 from tubelet.model.describing.base import ObjectView
+from tubelet.model.describing.beside import reading
 from tubelet.model.describing.sights import Array, SightNetwork, cut_sight, look
 
 KINDS_FILE = "kinds.safetensors"
@@ -63,15 +63,9 @@ def read_kinds(folder: Path) -> KindReader | None:
     file = folder / KINDS_FILE
     if not file.is_file():
         return None
-    try:
+    with reading(file, "what objects are"):
         with safe_open(file, "pt") as stored:
             names = tuple(str(name) for name in json.loads(stored.metadata()[_NAMES]))
         network = make_kind_network(len(names)).eval().requires_grad_(False)
         network.load_state_dict({name: tensor.float() for name, tensor in load_file(file).items()})
-    except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
-        raise ModelError(
-            f"{file} cannot be read: {error}",
-            expected="what objects are, as this version's training wrote it",
-            do="copy the checkpoint again, or remove that file to do without",
-        ) from error
     return KindReader(names, network)

@@ -214,11 +214,8 @@ def _draw_anew(session: FlowSession, options_BAhw: Tensor, moved_Bhw: Tensor) ->
 
 def _find_repeats(masks_BAhw: Tensor) -> Tensor:
     """Which of each object's masks are much like one before them, (B, A)."""
-    cells_BAN = masks_BAhw.flatten(2).float()
-    shared_BAA = cells_BAN @ cells_BAN.mT
-    areas_BA = shared_BAA.diagonal(dim1=1, dim2=2)
-    union_BAA = areas_BA[:, :, None] + areas_BA[:, None] - shared_BAA
-    return (shared_BAA >= _SAME_IOU * union_BAA.clamp(min=1)).tril(-1).any(2)
+    iou_BAA = torch.stack([measure_iou(masks_Ahw, masks_Ahw) for masks_Ahw in masks_BAhw])
+    return (iou_BAA >= _SAME_IOU).tril(-1).any(2)
 
 
 def _judge(session: FlowSession, masks_BAhw: Tensor, measured_BAX: Tensor, were_given: bool) -> Tensor:

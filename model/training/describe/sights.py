@@ -85,7 +85,9 @@ def _vary(
     places = torch.where(flipped[:, None], places * torch.from_numpy(PLACE_MIRROR), places)
     truth = torch.where(flipped, mirror(truth), truth)
     pictures = _move(pictures)
-    colours, mask = pictures[:, :3], _roughen(pictures[:, 3:], rough_share)
+    colours, mask = pictures[:, :3], pictures[:, 3:]
+    if rough_share:
+        mask = _roughen(mask, rough_share)
     hidden = _draw_hidden(num, pictures.shape[2]) & (torch.rand(num, 1, 1, 1) < 0.25)
     varied = torch.cat([_relight(colours), mask.masked_fill(hidden, 0.0)], dim=1)
     return varied.contiguous(memory_format=torch.channels_last), places, truth
